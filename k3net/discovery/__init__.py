@@ -1,0 +1,1 @@
+"""Sources: each reduces its world to Observations."""

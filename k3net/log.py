@@ -1,0 +1,8 @@
+"""The one home of txaio: loggers for every room, and what twistd writes them with."""
+
+import txaio
+
+txaio.use_twisted()
+
+make_logger = txaio.make_logger
+set_level = txaio.set_global_log_level

@@ -1,0 +1,1 @@
+"""Pure: no clock, no log, no Twisted, no I/O; the standard library only."""

@@ -1,0 +1,1 @@
+"""HTTP: listeners, routes and what they answer."""
