@@ -4,5 +4,5 @@ import txaio
 
 txaio.use_twisted()
 
-make_logger = txaio.make_logger
-set_level = txaio.set_global_log_level
+make_logger = txaio.make_logger  # type: ignore[attr-defined]
+set_level = txaio.set_global_log_level  # type: ignore[attr-defined]

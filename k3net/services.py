@@ -12,7 +12,7 @@ from k3net.log import make_logger
 
 
 class Periodic(Service):
-    """Calls `f()` every `interval` seconds and waits for its Deferred; an exception is counted, logged, and the loop goes on.
+    """Calls `f()` every `interval` seconds and waits for its Deferred; the loop survives its exceptions.
 
     Calls never overlap: one that overruns is followed by the next at once. `kick()` asks for a call now.
     `last_success` is a time of `clock`, or None; `failures` counts; `last_error` is a text or "".
@@ -67,7 +67,8 @@ class Periodic(Service):
         self._timer = None
         self._again = False
         begun = self._clock.seconds()
-        self._under_way = done = Deferred()
+        done: Deferred[None] = Deferred()
+        self._under_way = done
 
         def succeeded(_: Any) -> None:
             self.last_success = self._clock.seconds()
@@ -110,14 +111,14 @@ class Periodic(Service):
 
 
 class Sequential(MultiService):
-    """Starts its children in order and stops them in reverse, each awaited; one that fails to stop does not keep the others."""
+    """Starts its children in order and stops them in reverse, each awaited, also when one fails to stop."""
 
     def __init__(self) -> None:
         super().__init__()
         self._log = make_logger()
 
     @inlineCallbacks
-    def stopService(self):  # type: ignore[no-untyped-def]
+    def stopService(self):
         Service.stopService(self)
         for child in reversed(list(self)):
             try:

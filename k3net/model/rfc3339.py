@@ -32,7 +32,9 @@ def parse(text: object) -> "float | None":
         return None
     year, month, day, hour, minute, second, fraction, _, sign, off_hours, off_minutes = form.groups()
     try:
-        moment = datetime(int(year), int(month), int(day), int(hour), int(minute), min(int(second), 59), tzinfo=timezone.utc)
+        moment = datetime(
+            int(year), int(month), int(day), int(hour), int(minute), min(int(second), 59), tzinfo=timezone.utc
+        )
     except ValueError:
         return None
     wall = (moment - _EPOCH).total_seconds() + (int(second) - min(int(second), 59))

@@ -1,0 +1,64 @@
+"""The brake: when most Nodes would go NotReady at once, the likelier news is that this daemon is cut off."""
+
+from collections.abc import Set
+from dataclasses import dataclass
+
+SHARE = 0.55
+LEAST = 3
+
+
+@dataclass(frozen=True)
+class Reach:
+    """What a daemon can show of its own network: when (monotonic) a peer last answered it, whether a member it asked
+    agrees with the demotions, and whether some peer or the default gateway answers it now."""
+
+    last_answer: float | None = None
+    member_agrees: bool = False
+    network_works: bool = False
+
+
+@dataclass
+class Brake:
+    """Holds demotions by lapse while `SHARE` of the Nodes (at least `LEAST`) would fall within one `peer_ttl`.
+
+    So does silence from everybody: no answer from anyone for `silence` seconds, in a world of `LEAST` Nodes or more.
+    All times are monotonic seconds; `held_since` is None while the brake is off.
+    """
+
+    peer_ttl: float
+    silence: float
+    enabled: bool = True
+    held_since: float | None = None
+    held: frozenset[str] = frozenset()
+    _released: frozenset[str] = frozenset()
+    _free_until: float = float("-inf")
+
+    def allow(self, wanting: Set[str], falling: Set[str], standing: int, now: float, reach: Reach) -> frozenset[str]:
+        """Which of the Nodes in `wanting` may go NotReady now.
+
+        `falling` are those that lapsed or said goodbye within the last `peer_ttl`; `standing` counts those that live.
+        """
+        self._released &= wanting
+        held = frozenset(wanting) - self._released
+        down = len(held | falling | self.held & wanting)
+        of = down + standing
+        deaf = of >= LEAST and (reach.last_answer is None or now - reach.last_answer > self.silence)
+        many = down >= LEAST and down >= SHARE * of
+        if self.held_since is not None and self._lets_go(now, reach):
+            self._free_until = now + self.peer_ttl
+        if not self.enabled or not held or now <= self._free_until or not (many or deaf):
+            self.held_since, self.held = None, frozenset()
+            return frozenset(wanting)
+        if self.held_since is None:
+            self.held_since = now
+        self.held = held
+        return frozenset(wanting) - held
+
+    def release(self) -> frozenset[str]:
+        """The operator's word: what is held goes through at the next pass; the names that were held."""
+        self._released |= self.held
+        return self.held
+
+    def _lets_go(self, now: float, reach: Reach) -> bool:
+        waited = self.held_since is not None and now - self.held_since >= 2 * self.peer_ttl
+        return reach.member_agrees or (waited and reach.network_works)

@@ -1,0 +1,89 @@
+"""What the observations of a peer ask for: its readiness, and the Node it should have."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from k3net.model.node import MANAGED, Node
+from k3net.model.observation import SOURCES, Observation, in_family_order
+
+_DERIVED = ("liveness", "store")
+_MOST_TELLING = ("own", "consul", "liveness", "mdns", "checker", "store")
+
+
+@dataclass(frozen=True)
+class Readiness:
+    """What the observations say of a peer: `status` "True" or "False", and by which observations."""
+
+    status: str
+    reason: str
+    message: str
+    because: tuple[Observation, ...]
+
+
+def readiness(observations: Mapping[str, Observation], now: float) -> Readiness:
+    """Ready while a claim holds and none that holds denies it.
+
+    A goodbye outweighs what was heard before it, and every later connect that did not prove whose port it was; the
+    adopted word of the store counts only while no source of this daemon speaks.
+    """
+    live = [observations[s] for s in SOURCES if s in observations and not observations[s].lapsed(now)]
+    left = max((o for o in observations.values() if o.goodbye), key=lambda o: o.seen_at, default=None)
+    spoken = [o for o in live if o.source not in _DERIVED]
+    if left is not None and not spoken:
+        live = [o for o in live if o.source == "liveness" and o.seen_at > left.seen_at and o.meta.get("node")]
+    elif any(o.source != "store" for o in live):
+        live = [o for o in live if o.source != "store"]
+    denial = next((o for o in live if not o.ready), None)
+    if denial is not None:
+        return Readiness("False", denial.reason or "NotReady", denial.message, (denial,))
+    if not live:
+        if left is not None:
+            return Readiness("False", left.reason or "PeerGoodbye", left.message or "peer said goodbye", (left,))
+        told = observations.get("store")
+        if told is not None and not told.ready and len(observations) == 1:
+            return Readiness("False", told.reason, told.message, (told,))
+        return Readiness("False", "PeerExpired", "peer ttl exceeded", tuple(observations.values()))
+    best = min(live, key=lambda o: _MOST_TELLING.index(o.source))
+    return Readiness("True", best.reason, best.message, tuple(live))
+
+
+def lapses_next(observations: Mapping[str, Observation], now: float) -> float:
+    """Until when (monotonic) the answer of `node_from` holds if nothing more is heard."""
+    return min((o.lapses_at for o in observations.values() if not o.lapsed(now)), default=float("inf"))
+
+
+def node_from(name: str, observations: Mapping[str, Observation], now: float) -> Node:
+    """The Node that these observations ask for at `now` (monotonic); no times in it (see `Node.stamped`)."""
+    said = [observations[s] for s in SOURCES if s in observations]
+    live = [o for o in said if not o.lapsed(now)]
+    telling = [o for o in live if o.source not in _DERIVED] or said
+    addresses = in_family_order(address for o in telling for address in o.addresses)
+    hostname = next((o.meta["hostname"] for o in telling if "hostname" in o.meta), name)
+    port = next((o.port for o in telling if o.port), 0)
+    pid = next((o.meta["pid"] for o in telling if "pid" in o.meta), "")
+    pod_cidrs = next((o.pod_cidrs for o in said if o.pod_cidrs), ())
+    ready = readiness(observations, now)
+    annotations = {"k3.network/port": str(port)} if port else {}
+    if pid:
+        annotations["k3.network/pid"] = pid
+    manifest: dict[str, Any] = {
+        "apiVersion": "v1",
+        "kind": "Node",
+        "metadata": {
+            "name": name,
+            "uid": f"node-{name}",
+            "labels": {"kubernetes.io/hostname": name, MANAGED: "true", "k3.network/discovered": "true"},
+            "annotations": annotations,
+        },
+        "spec": {"podCIDR": pod_cidrs[0], "podCIDRs": list(pod_cidrs)} if pod_cidrs else {},
+        "status": {
+            "phase": "Running",
+            "addresses": [
+                {"type": "Hostname", "address": hostname},
+                *({"type": "InternalIP", "address": address} for address in addresses),
+            ],
+            "conditions": [{"type": "Ready", "status": ready.status, "reason": ready.reason, "message": ready.message}],
+        },
+    }
+    return Node(name, manifest)

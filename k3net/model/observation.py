@@ -1,0 +1,126 @@
+"""An Observation: one source's claim about one peer, held for a time."""
+
+import math
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from ipaddress import IPv4Address, IPv6Address, ip_address
+
+from k3net.errors import InvalidObservation
+
+SOURCES = ("own", "mdns", "consul", "checker", "liveness", "store")
+"""Every source there is, the most telling about addresses first."""
+
+_LABEL = r"[a-z0-9](?:[-a-z0-9]{0,61}[a-z0-9])?"
+_NAME = re.compile(rf"{_LABEL}(?:\.{_LABEL})*")
+_REASON = re.compile(r"[A-Za-z](?:[A-Za-z0-9_,:]{0,126}[A-Za-z0-9_])?")
+_PRINTABLE = re.compile(r"[^\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]*")
+_MOST_ADDRESSES = 16
+_MOST_META = 16
+_LONGEST_TEXT = 255
+
+
+def valid_name(name: object) -> bool:
+    """Whether this is a Node name: a DNS-1123 subdomain (RFC 1123, at most 253 characters)."""
+    return isinstance(name, str) and len(name) <= 253 and _NAME.fullmatch(name) is not None
+
+
+def usable_address(text: object) -> "IPv4Address | IPv6Address | None":
+    """The address, if a peer can be reached by it from another machine; else None.
+
+    Loopback, multicast, unspecified, broadcast and reserved addresses are not, nor are IPv6 link-local
+    ones (they name no machine without an interface) and IPv4 ones in IPv6 clothes.
+    """
+    try:
+        address = ip_address(text) if isinstance(text, str) else None
+    except ValueError:
+        return None
+    if address is None or address.is_loopback or address.is_multicast or address.is_unspecified:
+        return None
+    if isinstance(address, IPv6Address):
+        return None if address.is_link_local or address.ipv4_mapped or address.scope_id else address
+    return None if address.is_reserved or address.packed[0] == 0 else address
+
+
+def in_family_order(addresses: Iterable[str]) -> tuple[str, ...]:
+    """IPv4 first, then IPv6, otherwise as given, each once."""
+    return tuple(sorted(dict.fromkeys(addresses), key=lambda address: ":" in address))
+
+
+@dataclass(frozen=True)
+class Observation:
+    """Source `source` saw `peer` at `seen_at`, and the claim holds for `ttl` seconds; `ttl=0` is a goodbye.
+
+    `seen_at` is monotonic seconds. `addresses` are texts of usable addresses, `port` is 0 when unknown, `ready=False`
+    is a live denial. A broken rule raises InvalidObservation, which names the field.
+    """
+
+    peer: str
+    source: str
+    seen_at: float
+    ttl: float
+    addresses: tuple[str, ...] = ()
+    port: int = 0
+    ready: bool = True
+    reason: str = ""
+    message: str = ""
+    pod_cidrs: tuple[str, ...] = ()
+    meta: Mapping[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if not valid_name(self.peer):
+            raise InvalidObservation("peer", "not a DNS-1123 name")
+        if self.source not in SOURCES:
+            raise InvalidObservation("source", "unknown")
+        if not math.isfinite(self.seen_at):
+            raise InvalidObservation("seen_at", "not a time")
+        if not (math.isfinite(self.ttl) and self.ttl >= 0):
+            raise InvalidObservation("ttl", "not a time to live")
+        if len(self.addresses) > _MOST_ADDRESSES:
+            raise InvalidObservation("addresses", "too many")
+        if not all(map(usable_address, self.addresses)):
+            raise InvalidObservation("addresses", "not usable from another machine")
+        if type(self.port) is not int or not 0 <= self.port <= 65535:
+            raise InvalidObservation("port", "not 0 to 65535")
+        if self.reason and not _REASON.fullmatch(self.reason):
+            raise InvalidObservation("reason", "not a condition reason")
+        if len(self.meta) > _MOST_META:
+            raise InvalidObservation("meta", "too many entries")
+        for text in (self.message, *self.meta.values(), *self.pod_cidrs):
+            if len(text) > _LONGEST_TEXT or not _PRINTABLE.fullmatch(text):
+                raise InvalidObservation("meta", "too long, or not printable")
+
+    def lapsed(self, now: float) -> bool:
+        """Whether the claim no longer holds at `now`: a ttl's last moment still counts, a goodbye never did."""
+        return self.goodbye or now - self.seen_at > self.ttl
+
+    @property
+    def goodbye(self) -> bool:
+        return self.ttl == 0
+
+    @property
+    def lapses_at(self) -> float:
+        return self.seen_at + self.ttl
+
+    def same_claim(self, other: "Observation") -> bool:
+        """Whether the two differ in their time at most."""
+        return self._claim() == other._claim()
+
+    def newer_than(self, other: "Observation") -> bool:
+        """A total order, so that any order of arrival ends in the same observation."""
+        if self.seen_at != other.seen_at:
+            return self.seen_at > other.seen_at
+        return repr(self._claim()) > repr(other._claim())
+
+    def _claim(self) -> tuple[object, ...]:
+        return (
+            self.goodbye,
+            self.ttl,
+            self.addresses,
+            self.port,
+            self.ready,
+            self.reason,
+            self.message,
+            self.pod_cidrs,
+            sorted(self.meta.items()),
+        )

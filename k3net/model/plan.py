@@ -1,0 +1,56 @@
+"""What to write: the steps that make the store say what is observed."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from k3net.model.node import Node
+
+
+@dataclass(frozen=True)
+class Create:
+    """Store this Node, only if there is none of its name."""
+
+    node: Node
+
+    @property
+    def name(self) -> str:
+        return self.node.name
+
+
+@dataclass(frozen=True)
+class Update:
+    """Store this Node, only if the stored one is managed and still the one that `planned_against` names."""
+
+    node: Node
+    planned_against: str
+
+    @property
+    def name(self) -> str:
+        return self.node.name
+
+
+Step = Create | Update
+
+
+def plan(
+    desired: Mapping[str, Node], stored: Mapping[str, Node], now: float, *, report_every: float = 60.0
+) -> Iterator[Step]:
+    """Yield the steps that make `stored` say what is desired; Nodes that others manage get none.
+
+    `now` is wall-clock seconds. A Node that says the same is written again only when its heartbeat is `report_every`
+    old, or lies further in the future than that (another machine's clock).
+    """
+    for name, want in desired.items():
+        have = stored.get(name)
+        if have is None:
+            yield Create(want.stamped(now))
+        elif have.managed:
+            new = want.carrying(have)
+            if new.manifest != have.manifest or report_is_due(have, now, report_every):
+                yield Update(new.stamped(now), planned_against=have.version)
+
+
+def report_is_due(have: Node, now: float, report_every: float) -> bool:
+    """Whether the heartbeat of this stored Node is old enough (wall clock) to be brought forward."""
+    beat = have.ready.last_heartbeat
+    return beat is None or not -report_every < now - beat < report_every
