@@ -14,7 +14,8 @@ from k3net.log import make_logger
 class Periodic(Service):
     """Calls `f()` every `interval` seconds and waits for its Deferred; the loop survives its exceptions.
 
-    Calls never overlap: one that overruns is followed by the next at once. `kick()` asks for a call now.
+    Calls never overlap: one that overruns is followed by the next at once. `kick()` asks for a call now, and
+    `again_in(delay)`, said by `f` itself, for the next one sooner than the interval.
     `last_success` is a time of `clock`, or None; `failures` counts; `last_error` is a text or "".
     Stopping waits for the call under way.
     """
@@ -37,7 +38,7 @@ class Periodic(Service):
         self._log = make_logger()
         self._timer: Any = None
         self._under_way: Deferred[None] | None = None
-        self._again = False
+        self._again_in: float | None = None
         self.name = name
         self.started_at: float | None = None
         self.last_success: float | None = None
@@ -54,18 +55,21 @@ class Periodic(Service):
         self.started_at = self._clock.seconds()
         self._timer = self._clock.callLater(self._first, self._call)
 
-    def kick(self) -> None:
-        """Call as soon as the call under way (if any) has ended."""
+    def kick(self, within: float = 0.0) -> None:
+        """Call within so many seconds, or as soon as the call under way has ended."""
         if not self.running:
             return
         if self._under_way is not None:
-            self._again = True
-        elif self._timer is not None:
-            self._timer.reset(0)
+            self.again_in(within)
+        elif self._timer is not None and self._timer.getTime() - self._clock.seconds() > within:
+            self._timer.reset(within)
+
+    def again_in(self, delay: float) -> None:
+        self._again_in = delay if self._again_in is None else min(delay, self._again_in)
 
     def _call(self) -> None:
         self._timer = None
-        self._again = False
+        self._again_in = None
         begun = self._clock.seconds()
         done: Deferred[None] = Deferred()
         self._under_way = done
@@ -93,8 +97,8 @@ class Periodic(Service):
         maybeDeferred(self._f).addCallbacks(succeeded, failed).addBoth(ended)
 
     def _delay(self, begun: float) -> float:
-        if self._again:
-            return 0.0
+        if self._again_in is not None:
+            return self._again_in
         spread = self._interval * self._jitter * (2 * random.random() - 1)  # noqa: S311 - timing, not a secret
         return max(0.0, begun + self._interval + spread - self._clock.seconds())
 

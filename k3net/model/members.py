@@ -1,6 +1,6 @@
 """Members: the k3net daemons that share one store, and which of them writes what."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Set
 from hashlib import blake2b
 
 from k3net.model.peers import Peer
@@ -8,10 +8,10 @@ from k3net.model.peers import Peer
 
 def is_member(peer: Peer, store: str, instance: str, now: float) -> bool:
     """Whether the peer's `/info` (spec/1-nodes-and-mdns.md) named the same `store` and another `instance`, lately."""
-    answer = peer.live("liveness", now)
-    return (
-        answer is not None and answer.meta.get("store") == store and answer.meta.get("instance", instance) != instance
-    )
+    answer = peer.observations.get("liveness")
+    if answer is None or answer.meta.get("store") != store or not store:
+        return False
+    return not answer.lapsed(now) and answer.meta.get("instance", instance) != instance
 
 
 def writes_itself(peer: Peer, now: float) -> bool:
@@ -28,4 +28,41 @@ def writer_of(name: str, members: Iterable[str]) -> str:
     named = set(members)
     if name in named:
         return name
-    return max(named, key=lambda member: (blake2b(f"{name}/{member}".encode(), digest_size=8).digest(), member))
+    return max(named, key=lambda member: _score(name, member))
+
+
+class Writers:
+    """`writer_of` for many names, remembered: one who joins costs one hash a name, one who leaves its own share."""
+
+    def __init__(self, members: Iterable[str]):
+        self.members = frozenset(members)
+        self._of: dict[str, str] = {}
+
+    def of(self, name: str) -> str:
+        writer = self._of.get(name)
+        if writer is None:
+            writer = self._of[name] = writer_of(name, self.members)
+        return writer
+
+    def change(self, members: Set[str]) -> list[str]:
+        """Take the new members; the names that another one writes from now on."""
+        joined, left = members - self.members, self.members - members
+        self.members = frozenset(members)
+        moved = []
+        for name, writer in self._of.items():
+            if writer in left or name in joined or name in left:
+                now = writer_of(name, self.members)
+            else:
+                now = max((writer, *joined), key=lambda member, name=name: _score(name, member))  # type: ignore[misc]
+                now = writer if writer == name else now
+            if now != writer:
+                self._of[name] = now
+                moved.append(name)
+        return moved
+
+    def forget(self, name: str) -> None:
+        self._of.pop(name, None)
+
+
+def _score(name: str, member: str) -> tuple[bytes, str]:
+    return blake2b(f"{name}/{member}".encode(), digest_size=8).digest(), member

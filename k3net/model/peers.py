@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from k3net.model.desired import lapses_next, node_from
+from k3net.model.desired import lapses_next, node_from, whereabouts
 from k3net.model.node import Node
 from k3net.model.observation import Observation
 
@@ -10,13 +10,14 @@ _WORD_OF_MOUTH = frozenset({"mdns"})
 
 
 class Peer:
-    """One machine and the newest observation of it from each source."""
+    """One machine and the newest observation of it from each source; `changes` counts the claims that differed."""
 
-    __slots__ = ("_desired", "_valid_until", "name", "observations")
+    __slots__ = ("_desired", "_valid_until", "changes", "name", "observations")
 
     def __init__(self, name: str):
         self.name = name
         self.observations: dict[str, Observation] = {}
+        self.changes = 0
         self._desired: Node | None = None
         self._valid_until = 0.0
 
@@ -29,6 +30,12 @@ class Peer:
     def last_seen(self) -> float:
         """When any source last saw it (monotonic); a goodbye and a denial are also its word."""
         return max(o.seen_at for o in self.observations.values())
+
+    @property
+    def silent_since(self) -> float:
+        """When (monotonic) the last claim lapsed or will, or the peer said goodbye."""
+        left = [o.seen_at for o in self.observations.values() if o.goodbye]
+        return max(left) if left else max(o.lapses_at for o in self.observations.values())
 
     def lapsed(self, now: float) -> bool:
         return all(o.lapsed(now) for o in self.observations.values())
@@ -47,6 +54,9 @@ class Peer:
             self._valid_until = lapses_next(self.observations, now)
         return self._desired
 
+    def whereabouts(self, now: float) -> tuple[tuple[str, ...], int]:
+        return whereabouts(self.observations, now)
+
     def observe(self, o: Observation) -> None:
         held = self.observations.get(o.source)
         if held is not None and not o.newer_than(held):
@@ -54,6 +64,7 @@ class Peer:
         self.observations[o.source] = o
         if held is None or held.lapsed(o.seen_at) or not o.same_claim(held) or self._left():
             self._valid_until = float("-inf")
+            self.changes += 1
 
     def _left(self) -> bool:
         return any(o.goodbye for o in self.observations.values())

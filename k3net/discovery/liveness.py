@@ -1,0 +1,224 @@
+"""Liveness: is each known peer there, and is it who it says it is."""
+
+import random
+from collections import deque
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from twisted.internet.defer import Deferred, inlineCallbacks
+
+from k3net.log import make_logger
+from k3net.model.observation import Observation
+from k3net.model.peers import Peer
+from k3net.model.result import ProbeResult
+from k3net.services import Periodic
+
+_IDENTITY = ("node", "store", "instance", "version")
+_LONGEST = 128
+_MOST_ADDRESSES = 4
+
+
+Where = tuple[tuple[str, ...], int]
+
+
+@dataclass
+class _Round:
+    """What liveness remembers of one peer between probes."""
+
+    due: float
+    changes: int = -1
+    where: Where = ((), 0)
+    meta: Mapping[str, str] = field(default_factory=dict)
+    via: str = ""
+    proven_at: float = float("-inf")
+    last: ProbeResult | None = None
+    under_way: bool = False
+
+
+class Liveness(Periodic):
+    """Probes every peer once an `interval`, at most `max_in_flight` at a time, starts spread over the interval.
+
+    First a TCP connect to the peer's addresses (IPv4 first, none of this machine's own); then, unless lately done,
+    `GET /info`, which must name the same node. A port that speaks no HTTP, or has no `/info`, is alive without proof.
+    A success is observed for `peer_ttl`; a miss says nothing. `ask(url)` is a Deferred of the `/info` object, or of
+    None when the port answered with something else; it fails when nothing answered.
+    """
+
+    def __init__(
+        self,
+        reactor: Any,
+        observe: Callable[[Observation], object],
+        *,
+        peers: Callable[[], Iterable[Peer]],
+        own_addresses: Callable[[], Collection[str]],
+        connect: Callable[[Any, tuple[str, int], float], "Deferred[ProbeResult]"],
+        ask: Callable[[str], "Deferred[Mapping[str, Any] | None]"],
+        own_name: str,
+        peer_ttl: float = 90.0,
+        interval: float = 15.0,
+        timeout: float = 0.7,
+        max_in_flight: int = 256,
+        counted: Callable[[ProbeResult], None] = lambda result: None,
+    ):
+        super().__init__(reactor, min(0.25, interval / 8), self._look_round, name="liveness")
+        self._observe = observe
+        self._peers = peers
+        self._own_addresses = own_addresses
+        self._connect = connect
+        self._ask = ask
+        self._own_name = own_name
+        self._peer_ttl = peer_ttl
+        self._every = interval
+        self._timeout = timeout
+        self._max_in_flight = max_in_flight
+        self._counted = counted
+        self._rounds: dict[str, _Round] = {}
+        self._queue: deque[Peer] = deque()
+        self._in_flight = 0
+        self._log = make_logger()
+        self.impostors: dict[str, str] = {}
+
+    def last(self, name: str) -> "ProbeResult | None":
+        """The newest result for this peer."""
+        known = self._rounds.get(name)
+        return known.last if known else None
+
+    @property
+    def last_answer(self) -> "float | None":
+        """When (monotonic) any peer last answered."""
+        return max((r.last.at for r in self._rounds.values() if r.last and r.last.ok), default=None)
+
+    def _look_round(self) -> None:
+        now = self._clock.seconds()
+        present = set()
+        for peer in self._peers():
+            present.add(peer.name)
+            if peer.name == self._own_name:
+                continue
+            known = self._rounds.get(peer.name)
+            if known is None:
+                known = self._rounds[peer.name] = _Round(due=now + self._first_delay(peer))
+            if not known.under_way and (now >= known.due or self._has_news(peer, known, now)):
+                known.under_way = True
+                self._queue.append(peer)
+        for name in self._rounds.keys() - present:
+            del self._rounds[name]
+            self.impostors.pop(name, None)
+        self._fill()
+
+    def _first_delay(self, peer: Peer) -> float:
+        adopted = peer.observations.keys() == {"store"}
+        return random.random() * self._every if adopted else 0.0  # noqa: S311 - a phase, not a secret
+
+    def _has_news(self, peer: Peer, known: _Round, now: float) -> bool:
+        """Whether the peer moved, or said goodbye, since it was last asked."""
+        if known.changes == peer.changes or known.changes < 0:
+            return False
+        return _left(peer) or known.where != peer.whereabouts(now)
+
+    def _fill(self) -> None:
+        while self._queue and self._in_flight < self._max_in_flight and self.running:
+            peer = self._queue.popleft()
+            known = self._rounds.get(peer.name)
+            if known is not None:
+                self._in_flight += 1
+                self._begin(peer, known)
+
+    def _begin(self, peer: Peer, known: _Round) -> None:
+        now = self._clock.seconds()
+        first = known.changes < 0
+        known.changes = peer.changes
+        known.where = peer.whereabouts(now)
+        known.due = now + self._every * random.uniform(0.1 if first else 0.9, 1.0)  # noqa: S311
+
+        def ended(result: Any) -> None:
+            known.under_way = False
+            self._in_flight -= 1
+            if isinstance(result, ProbeResult):
+                known.last = result
+                self._counted(result)
+            else:
+                self._log.failure("the probe of {name!r} broke", failure=result, name=peer.name)
+            self._fill()
+
+        self._probe(peer, known, now).addBoth(ended)
+
+    @inlineCallbacks
+    def _probe(self, peer: Peer, known: _Round, now: float):
+        addresses, port = known.where
+        own = self._own_addresses()
+        others = [address for address in addresses if address not in own][:_MOST_ADDRESSES]
+        result = ProbeResult(peer.name, "tcp", None, now, reason="no address to probe")
+        for address in others if port else ():
+            result = yield self._connect(self._clock, (address, port), self._timeout)
+            if result.ok:
+                break
+        if not result.ok:
+            known.proven_at = float("-inf")
+            return result
+        if self._needs_proof(peer, known, address, now):
+            claimed = yield self._identity(address, port)
+            if claimed.get("node", peer.name) != peer.name:
+                return self._impostor(peer.name, claimed["node"], result)
+            self._learn(peer, known, address, claimed, result.at)
+        self.impostors.pop(peer.name, None)
+        if self.running:
+            self._observe(
+                Observation(
+                    peer=peer.name,
+                    source="liveness",
+                    seen_at=result.at,
+                    ttl=self._peer_ttl,
+                    reason="PeerAlive",
+                    message="tcp probe ok",
+                    meta=known.meta,
+                )
+            )
+        return result
+
+    def _needs_proof(self, peer: Peer, known: _Round, address: str, now: float) -> bool:
+        old = now - known.proven_at > self._peer_ttl / 2
+        return old or _left(peer) or known.via != address
+
+    def _learn(self, peer: Peer, known: _Round, address: str, claimed: Mapping[str, str], at: float) -> None:
+        """Keep a proof; one that fails now and then is not lost at once, so that a busy member stays one."""
+        lately = known.via == address and "node" in known.meta and at - known.proven_at <= self._peer_ttl
+        if not claimed and lately and not _left(peer):
+            return
+        known.meta, known.via, known.proven_at = claimed, address, at
+
+    @inlineCallbacks
+    def _identity(self, address: str, port: int):
+        """What `/info` says of itself; {} when the port proves nothing."""
+        host = f"[{address}]" if ":" in address else address
+        try:
+            info = yield self._ask(f"http://{host}:{port}/info")
+        except Exception as error:
+            self._log.debug("{host}:{port} gave no /info: {error}", host=host, port=port, error=error)
+            info = None
+        if not isinstance(info, dict) or not isinstance(info.get("node"), str):
+            return {}
+        claimed = {key: info[key] for key in _IDENTITY if _is_word(info.get(key))}
+        claimed["node"] = info["node"]
+        claimed["selfUp"] = "true" if info.get("selfUp") is True else "false"
+        return claimed
+
+    def _impostor(self, name: str, claimed: str, result: ProbeResult) -> ProbeResult:
+        if self.impostors.get(name) != claimed:
+            self._log.warn(
+                "{target} was announced as {name!r}, but says it is {claimed!r}",
+                target=result.target,
+                name=name,
+                claimed=claimed,
+            )
+        self.impostors[name] = claimed
+        return replace(result, ok=False, rtt=None, reason="names another node")
+
+
+def _left(peer: Peer) -> bool:
+    return any(o.goodbye for o in peer.observations.values())
+
+
+def _is_word(value: object) -> bool:
+    return isinstance(value, str) and len(value) <= _LONGEST and value.isascii() and value.isprintable()

@@ -1,0 +1,1 @@
+"""The reconciler: table, plan and store; the only writer of Nodes."""

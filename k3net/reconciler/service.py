@@ -1,0 +1,301 @@
+"""The passes: what is observed is compared with what is stored, and the difference is written."""
+
+import random
+from collections.abc import Callable, Iterable, Set
+from dataclasses import replace
+from typing import Any
+
+from twisted.internet.defer import inlineCallbacks, maybeDeferred
+
+from k3net.errors import CorruptRecord, StoreUnavailable
+from k3net.log import make_logger
+from k3net.model.brake import Brake, Reach
+from k3net.model.node import Node
+from k3net.model.observation import Observation, usable_address
+from k3net.model.peers import Peer, PeerTable
+from k3net.model.plan import Step, plan
+from k3net.reconciler.share import Share
+from k3net.services import Periodic
+from k3net.store.interface import Conflict, Done, Outcome
+
+_BATCH = 500
+_TRIES = 4
+_SOON = 0.1
+_FAREWELL = 5.0
+
+
+class Reconciler(Periodic):
+    """Makes the store say what the table holds: lists it once, and then writes differences only.
+
+    `store` is a ThreadedStore; `wall()` is the time of day, `reach()` gives a Reach (or a Deferred of one) when a
+    demotion hangs on it. `observe` is what the sources are given. Nodes of others are never written (`plan`), and of
+    the machines' Nodes those only whose writer this daemon is (`Share`).
+    """
+
+    def __init__(
+        self,
+        clock: Any,
+        store: Any,
+        table: PeerTable,
+        *,
+        name: str,
+        instance: str,
+        wall: Callable[[], float],
+        brake: Brake,
+        reach: Callable[[], Any] = Reach,
+        interval: float = 1.0,
+        report_every: float = 60.0,
+        peer_ttl: float = 90.0,
+        counted: Callable[[str], None] = lambda outcome: None,
+    ):
+        super().__init__(clock, interval, self.reconcile, name="reconcile")
+        self._store = store
+        self.table = table
+        self._wall = wall
+        self.brake = brake
+        self._reach = reach
+        self._report_every = report_every
+        self._peer_ttl = peer_ttl
+        self._counted = counted
+        self._log = make_logger()
+        self._list_at = float("-inf")
+        self._settled: dict[str, tuple[Node, float]] = {}
+        self.share = Share(name, instance, patience=report_every + peer_ttl)
+        self.stored: dict[str, Node] = {}
+        self.corrupt: dict[str, CorruptRecord] = {}
+        self.store_id = ""
+
+    def observe(self, o: Observation) -> bool:
+        """Take an observation in; False when the table has no room for the peer."""
+        peer = self.table.get(o.peer)
+        changes = peer.changes if peer is not None else -1
+        taken = self.table.observe(o)
+        if taken and self.table.get(o.peer).changes != changes:  # type: ignore[union-attr]
+            self.kick(within=_SOON)
+        return taken
+
+    @inlineCallbacks
+    def stopService(self):
+        """After the last pass the goodbyes are in the store, or the store had its time."""
+        yield maybeDeferred(super().stopService)
+        last = self.reconcile()
+        last.addTimeout(_FAREWELL, self._clock)
+        try:
+            yield last
+        except Exception as error:
+            self._log.warn("the last pass did not end: {error}", error=error)
+
+    @inlineCallbacks
+    def reconcile(self):
+        """One pass; StoreUnavailable when the store did not answer, and then all is read anew."""
+        try:
+            if self._clock.seconds() >= self._list_at:
+                yield self._adopt()
+            for name in self.table.forget_hearsay(self._clock.seconds()):
+                self._settled.pop(name, None)
+            tries = 0
+            held: set[str] = set()
+            while tries < _TRIES:
+                steps = yield self._steps(held)
+                if not steps:
+                    return
+                conflicts = yield self._apply(steps)
+                if conflicts:
+                    tries += 1
+                    yield self._read(conflicts)
+        except StoreUnavailable:
+            self._list_at = float("-inf")
+            raise
+
+    @inlineCallbacks
+    def _adopt(self):
+        """List the store; a managed Node that nobody here has seen is taken in as the store's word, to be probed."""
+        if not self.store_id:
+            self.store_id = yield self._store.identity()
+        listing = yield self._store.list()
+        now = self._clock.seconds()
+        before = self.stored
+        self.stored = {r.name: r for r in listing if isinstance(r, Node)}
+        self.corrupt = {r.name: r for r in listing if isinstance(r, CorruptRecord)}
+        for name, node in self.stored.items():
+            known = before.get(name)
+            if known is None or known.version != node.version:
+                self._settled.pop(name, None)
+                self.share.moved(name, now)
+            elif self.share.silent(name, now):
+                self._settled.pop(name, None)
+            if node.managed and name not in self.table:
+                self.table.observe(self._adopted(node, now))
+        for name in before.keys() - self.stored.keys():
+            self._settled.pop(name, None)
+            self.share.forget(name)
+        self._list_at = now + 10 * self._report_every * random.uniform(0.9, 1.1)  # noqa: S311 - no herd of listings
+
+    def _adopted(self, node: Node, now: float) -> Observation:
+        ready = node.ready
+        return Observation(
+            peer=node.name,
+            source="store",
+            seen_at=now,
+            ttl=self._peer_ttl,
+            addresses=tuple(a for a in node.internal_ips if usable_address(a))[:16],
+            port=node.port,
+            ready=ready.status == "True",
+            reason=ready.reason,
+            message=ready.message,
+        )
+
+    @inlineCallbacks
+    def _steps(self, held: set[str]):
+        """The next steps of this pass, at most a batch; what the brake holds back is added to `held`."""
+        now, wall = self._clock.seconds(), self._wall()
+        for name in self.share.update(self.table, self.store_id, now):
+            self._settled.pop(name, None)
+        while True:
+            wanted, doubted = self._batch(held, now, wall)
+            if doubted:
+                yield self._read(doubted)
+                continue
+            falling = [name for name, want in wanted.items() if self._is_demotion(name, want)]
+            if falling or (self.brake.held and not held):
+                for name in (yield self._braked(falling, now)):
+                    del wanted[name]
+                    held.add(name)
+            if not wanted:
+                return []
+            steps = list(plan(wanted, self.stored, wall, report_every=self._report_every))
+            for name in wanted.keys() - {step.name for step in steps}:
+                self._settle(name, now, wall)
+            if steps:
+                return steps
+
+    def _batch(self, held: Set[str], now: float, wall: float) -> tuple[dict[str, Node], list[str]]:
+        """Nodes that may have to be written, and names whose record has to be read first."""
+        wanted: dict[str, Node] = {}
+        doubted: list[str] = []
+        for peer in self.table:
+            want = peer.desired(now)
+            settled = self._settled.get(peer.name)
+            if settled is not None and settled[0] is want and now < settled[1]:
+                continue
+            if peer.name in held or not self._concerns(peer, want, now, doubted):
+                continue
+            wanted[peer.name] = replace(want, last_seen=wall - (now - peer.last_seen))
+            if len(wanted) >= _BATCH:
+                break
+        return wanted, doubted
+
+    def _concerns(self, peer: Peer, want: Node, now: float, doubted: list[str]) -> bool:
+        """Whether this daemon has to see that `want` is stored; a record that its writer left alone is doubted."""
+        name = peer.name
+        have = self.stored.get(name)
+        if name in self.corrupt or (have is not None and not have.managed):
+            self._settled[name] = (want, float("inf"))
+            return False
+        if have is None and not peer.verified:
+            return False
+        if self.share.mine(name):
+            return have is None or have.ready.status != want.ready.status or self._identified(peer)
+        if have is not None and want.carrying(have).manifest == have.manifest:
+            self._settled[name] = (want, float("inf"))
+        elif self.share.doubt(name, now):
+            doubted.append(name)
+        else:
+            self._settled[name] = (want, self.share.doubted_at(name))
+        return False
+
+    def _identified(self, peer: Peer) -> bool:
+        """Whether it is known if the peer is a member itself; until then its standing record is left to it."""
+        return peer.name == self.share.name or bool(peer.observations.keys() - {"mdns", "store"})
+
+    def _is_demotion(self, name: str, want: Node) -> bool:
+        have = self.stored.get(name)
+        return have is not None and have.ready.status == "True" and want.ready.reason == "PeerExpired"
+
+    @inlineCallbacks
+    def _braked(self, falling: list[str], now: float):
+        """Which of the demotions by lapse the brake holds back."""
+        verified = [peer for peer in self.table if peer.verified]
+        down = [peer for peer in verified if peer.desired(now).ready.status != "True"]
+        fallen = {peer.name for peer in down if 0 <= now - peer.silent_since <= self._peer_ttl}
+        reach = yield maybeDeferred(self._reach)
+        was = self.brake.held_since
+        standing = len(verified) - len(down)
+        allowed = self.brake.allow(frozenset(falling), fallen, standing, now, reach)
+        if self.brake.held_since is not None and was is None:
+            self._log.warn(
+                "brake: {held} of {all} Nodes would go NotReady at once; this daemon may be the one that is cut off",
+                held=len(self.brake.held),
+                all=len(verified),
+            )
+        elif self.brake.held_since is None and was is not None:
+            self._log.warn("brake: off again")
+        return [name for name in falling if name not in allowed]
+
+    @inlineCallbacks
+    def _apply(self, steps: list[Step]):
+        """Write; the names whose record was not what it was planned against."""
+        outcomes = yield self._store.apply(steps)
+        now, wall = self._clock.seconds(), self._wall()
+        conflicts = set()
+        for step, outcome in zip(steps, outcomes, strict=True):
+            self._counted(type(outcome).__name__.lower())
+            if isinstance(outcome, Done):
+                self._wrote(step, outcome, now, wall)
+            elif isinstance(outcome, Conflict):
+                conflicts.add(step.name)
+            else:
+                yield self._refused(step, outcome)
+        return conflicts
+
+    def _wrote(self, step: Step, done: Done, now: float, wall: float) -> None:
+        before = self.stored.get(step.name)
+        self.stored[step.name] = after = replace(step.node, version=done.version, last_seen=None)
+        self.share.moved(step.name, now)
+        self._settle(step.name, now, wall)
+        if before is None or before.ready.status != after.ready.status:
+            ready = after.ready
+            word = {"True": "Ready", "False": "NotReady"}[ready.status]
+            self._log.info(
+                "node {name} is {word} ({reason}: {message})",
+                name=step.name,
+                word=word,
+                reason=ready.reason,
+                message=ready.message,
+            )
+
+    @inlineCallbacks
+    def _refused(self, step: Step, outcome: Outcome):
+        """Not ours, as it stands in the store now."""
+        self._log.info("node {name} is left alone: {outcome!r}", name=step.name, outcome=outcome)
+        yield self._read([step.name])
+        peer = self.table.get(step.name)
+        if peer is not None:
+            self._settled[step.name] = (peer.desired(self._clock.seconds()), self._list_at)
+
+    @inlineCallbacks
+    def _read(self, names: Iterable[str]):
+        """Read these records again, as they are."""
+        for name in list(names):
+            before = self.stored.pop(name, None)
+            self.corrupt.pop(name, None)
+            self._settled.pop(name, None)
+            try:
+                node = yield self._store.get(name)
+            except CorruptRecord as error:
+                self.corrupt[name] = error
+                continue
+            if node is not None:
+                self.stored[name] = node
+            self.share.read(name, node, before, self._clock.seconds())
+
+    def _settle(self, name: str, now: float, wall: float) -> None:
+        """Nothing to do for this Node until it changes or its report is due."""
+        peer, have = self.table.get(name), self.stored.get(name)
+        if peer is None or have is None:
+            return
+        want = peer.desired(now)
+        beat = have.ready.last_heartbeat
+        silent = want.ready.status != "True"
+        due = float("inf") if silent or beat is None else now + max(1.0, beat + self._report_every - wall)
+        self._settled[name] = (want, due)

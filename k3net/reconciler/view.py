@@ -1,0 +1,115 @@
+"""What is known now, as the API shows it: to the second, from memory."""
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from typing import Any
+
+from k3net.errors import NotFound
+from k3net.model.node import Node
+from k3net.model.peers import Peer
+from k3net.model.result import ProbeResult
+from k3net.reconciler.service import Reconciler
+
+
+class View:
+    """Nodes and peers as JSON objects; ages in seconds."""
+
+    def __init__(
+        self,
+        reconciler: Reconciler,
+        clock: Any,
+        wall: Callable[[], float],
+        last_probe: Callable[[str], "ProbeResult | None"],
+    ):
+        self._reconciler = reconciler
+        self._clock = clock
+        self._wall = wall
+        self._last_probe = last_probe
+
+    def nodes(self) -> Iterator[dict[str, Any]]:
+        """Every `v1` Node that is stored or about to be, by name."""
+        known = self._reconciler
+        names = known.stored.keys() | {p.name for p in known.table if p.verified and p.name not in known.corrupt}
+        return (self._manifest(name) for name in sorted(names))
+
+    def node(self, name: str) -> dict[str, Any]:
+        """One Node; NotFound when there is none."""
+        known = self._reconciler
+        corrupt = known.corrupt.get(name)
+        if corrupt is not None:
+            raise NotFound(f"the stored record is no Node: {corrupt.reason}")
+        peer = known.table.get(name)
+        if name not in known.stored and (peer is None or not peer.verified):
+            raise NotFound(f'nodes "{name}" not found')
+        return self._manifest(name)
+
+    def count(self) -> Counter[str]:
+        """How many Nodes have each status of Ready."""
+        now = self._clock.seconds()
+        known = self._reconciler
+        names = known.stored.keys() | {p.name for p in known.table if p.verified and p.name not in known.corrupt}
+        return Counter(self._node(name, now).ready.status for name in names)
+
+    def peers(self) -> Iterator[dict[str, Any]]:
+        """Every peer in the table with its observations, by name."""
+        now = self._clock.seconds()
+        return (self._peer(peer, now) for peer in sorted(self._reconciler.table, key=lambda peer: peer.name))
+
+    def _node(self, name: str, now: float) -> Node:
+        have = self._reconciler.stored.get(name)
+        peer = self._reconciler.table.get(name)
+        if have is not None and (peer is None or not have.managed):
+            return have
+        assert peer is not None  # a name comes from one or the other
+        want = replace(peer.desired(now), last_seen=self._wall() - (now - peer.last_seen))
+        return want if have is None else want.carrying(have)
+
+    def _manifest(self, name: str) -> dict[str, Any]:
+        now = self._clock.seconds()
+        node = self._node(name, now)
+        peer = self._reconciler.table.get(name)
+        have = self._reconciler.stored.get(name)
+        if node is not have and peer is not None:
+            node = node.stamped(self._wall() - max(0.0, now - peer.last_seen))
+        manifest = dict(node.manifest)
+        manifest["metadata"] = {**manifest["metadata"], "resourceVersion": have.version if have else ""}
+        return manifest
+
+    def _peer(self, peer: Peer, now: float) -> dict[str, Any]:
+        ready = peer.desired(now).ready
+        addresses, port = peer.whereabouts(now)
+        share = self._reconciler.share
+        probed = self._last_probe(peer.name)
+        return {
+            "name": peer.name,
+            "addresses": list(addresses),
+            "port": port,
+            "verified": peer.verified,
+            "member": peer.name in share.members,
+            "own": "own" in peer.observations,
+            "ready": ready.status if peer.verified else "Unknown",
+            "reason": ready.reason,
+            "message": ready.message,
+            "observations": [
+                {
+                    "source": o.source,
+                    "age_seconds": round(now - o.seen_at, 3),
+                    "ttl_seconds": o.ttl,
+                    "ready": o.ready and not o.lapsed(now),
+                    "reason": o.reason,
+                    "message": o.message,
+                    "addresses": list(o.addresses),
+                    "port": o.port,
+                }
+                for o in peer.observations.values()
+            ],
+            "last_probe": None
+            if probed is None
+            else {
+                "ok": probed.ok,
+                "reason": probed.reason,
+                "rtt_seconds": probed.rtt,
+                "age_seconds": round(now - probed.at, 3),
+            },
+        }
