@@ -1,0 +1,51 @@
+"""What settings may not say together, each fine by itself."""
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from k3net.config.settings import Settings
+from k3net.model.duration import format_duration
+
+
+class Contradiction(NamedTuple):
+    """`paths` are the settings it takes, the one to change first."""
+
+    paths: tuple[str, ...]
+    reason: str
+
+
+def contradictions(settings: Settings) -> Iterator[Contradiction]:
+    """Each pair of settings that cannot both hold."""
+    liveness = settings.liveness
+    if liveness.probe_timeout >= liveness.probe_interval:
+        yield Contradiction(
+            ("liveness.probe_timeout", "liveness.probe_interval"),
+            f"{format_duration(liveness.probe_timeout)} is not shorter than"
+            f" liveness.probe_interval ({format_duration(liveness.probe_interval)})",
+        )
+    if liveness.probe_interval >= liveness.peer_ttl:
+        yield Contradiction(
+            ("liveness.probe_interval", "liveness.peer_ttl"),
+            f"{format_duration(liveness.probe_interval)} is not shorter than liveness.peer_ttl"
+            f" ({format_duration(liveness.peer_ttl)}), so peers would lapse between two probes",
+        )
+    if settings.reconcile.report_every < settings.reconcile.interval:
+        yield Contradiction(
+            ("reconcile.report_every", "reconcile.interval"),
+            f"{format_duration(settings.reconcile.report_every)} is shorter than"
+            f" reconcile.interval ({format_duration(settings.reconcile.interval)})",
+        )
+    api = settings.api
+    if not api.listen.on_loopback and api.auth == "token" and not api.token_files:
+        yield Contradiction(
+            ("api.token_files", "api.listen", "api.auth"),
+            f"api.listen is {api.listen}, which other machines reach: name a token file, or say api.auth: none",
+        )
+    hosts = {api.listen.host, settings.listen.host}
+    if api.listen.port == settings.listen.port != 0 and (len(hosts) == 1 or "" in hosts):
+        yield Contradiction(("api.listen", "listen"), f"{api.listen} is taken by listen ({settings.listen})")
+    if settings.mdns.enabled and len(settings.node.name) > 63:
+        yield Contradiction(
+            ("node.name", "mdns.enabled"),
+            "longer than 63 characters, the most a DNS-SD instance can have (RFC 6763 section 4.1.1)",
+        )

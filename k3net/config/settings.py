@@ -1,0 +1,177 @@
+"""The settings of the daemon with their defaults: names and values of the configuration file, durations in seconds."""
+
+from collections.abc import Iterator, Mapping
+from typing import Annotated, Any, ClassVar, Literal, NamedTuple
+
+import msgspec
+from msgspec import Meta, Struct
+
+from k3net.config.kinds import (
+    Domain,
+    Duration,
+    FilePath,
+    InterfaceName,
+    ListenAddress,
+    Network,
+    NodeName,
+    Secret,
+    ServiceType,
+    Url,
+)
+
+Port = Annotated[int, Meta(ge=1, le=65535)]
+
+
+class StoreType(str):
+    """Which store holds the Nodes."""
+
+    __slots__ = ()
+    schema: ClassVar[dict[str, Any]] = {"enum": ["memory", "sqlite"]}
+
+    @classmethod
+    def read(cls, raw: Any) -> "StoreType":
+        if raw in ("mysql", "etcd"):
+            raise ValueError(f"this version has the stores memory and sqlite, and not yet {raw}")
+        if raw not in ("memory", "sqlite"):
+            raise ValueError("expected one of memory, sqlite")
+        return cls(raw)
+
+
+class NodeSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """The own Node. `goodbye` off keeps it Ready over a restart."""
+
+    name: NodeName = NodeName("")
+    register_self: bool = True
+    heartbeat: Duration = Duration(30)
+    goodbye: bool = True
+
+
+class ApiSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    listen: ListenAddress = ListenAddress("127.0.0.1:8080")
+    auth: Literal["token", "none"] = "token"
+    token_files: tuple[FilePath, ...] = ()
+
+
+class SqliteSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    path: FilePath = FilePath("var/k3net.db")
+
+
+class MysqlSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    host: str = "localhost"
+    port: Port = 3306
+    user: str = "root"
+    password: Secret = Secret("password")
+    database: str = "k3"
+    max_open_conns: Annotated[int, Meta(ge=0, le=1000)] = 10
+    max_idle_conns: Annotated[int, Meta(ge=0, le=1000)] = 5
+
+
+class EtcdSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    endpoints: tuple[Url, ...] = (Url("http://127.0.0.1:2379"),)
+    dial_timeout: Duration = Duration(5)
+    username: str = ""
+    password: Secret = Secret("")
+
+
+class StorageSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Spelt as the Go programs spell it, so that one file serves both."""
+
+    type: StoreType = StoreType("sqlite")
+    sqlite: SqliteSettings = SqliteSettings()
+    mysql: MysqlSettings = MysqlSettings()
+    etcd: EtcdSettings = EtcdSettings()
+
+
+class MdnsSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Empty `interfaces`: all that are up and can multicast. Empty `allowed_cidrs`: the networks of this machine."""
+
+    enabled: bool = True
+    interfaces: tuple[InterfaceName, ...] = ()
+    service: ServiceType = ServiceType("_k3._tcp")
+    domain: Domain = Domain("local.")
+    allowed_cidrs: tuple[Network, ...] = ()
+
+
+class LivenessSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    peer_ttl: Duration = Duration(90)
+    probe_interval: Duration = Duration(15)
+    probe_timeout: Duration = Duration(0.7)
+    max_in_flight: Annotated[int, Meta(ge=1, le=10_000)] = 256
+
+
+class ReconcileSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    interval: Duration = Duration(1)
+    report_every: Duration = Duration(60)
+    brake: bool = True
+
+
+class MetricsSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    enabled: bool = True
+
+
+class LogSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Empty `path`: where twistd logs."""
+
+    level: Literal["trace", "debug", "info", "warn", "error"] = "info"
+    format: Literal["text", "json"] = "text"
+    path: str = ""
+
+
+class Settings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Everything that can be set; `load` resolves `node.name`."""
+
+    debug: bool = False
+    node: NodeSettings = NodeSettings()
+    listen: ListenAddress = ListenAddress(":7946")
+    api: ApiSettings = ApiSettings()
+    storage: StorageSettings = StorageSettings()
+    mdns: MdnsSettings = MdnsSettings()
+    liveness: LivenessSettings = LivenessSettings()
+    reconcile: ReconcileSettings = ReconcileSettings()
+    metrics: MetricsSettings = MetricsSettings()
+    log: LogSettings = LogSettings()
+
+
+class Leaf(NamedTuple):
+    """One setting: `liveness.peer_ttl`, its annotation, and its default."""
+
+    path: str
+    kind: Any
+    default: Any
+
+
+def is_section(kind: Any) -> bool:
+    return isinstance(kind, type) and issubclass(kind, Struct)
+
+
+def leaves(section: type[Struct] = Settings, prefix: str = "") -> Iterator[Leaf]:
+    """Every setting, in the order of the file."""
+    for field in msgspec.structs.fields(section):
+        path = prefix + field.name
+        if is_section(field.type):
+            yield from leaves(field.type, path + ".")
+        else:
+            yield Leaf(path, field.type, field.default)
+
+
+def build(values: Mapping[str, Any], section: Any = Settings, prefix: str = "") -> Any:
+    """The tree with the values at their dotted paths, and defaults where there is none."""
+    return section(
+        **{
+            field.name: build(values, field.type, prefix + field.name + ".")
+            if is_section(field.type)
+            else values.get(prefix + field.name, field.default)
+            for field in msgspec.structs.fields(section)
+        }
+    )
+
+
+def flat(settings: Settings) -> dict[str, Any]:
+    """The value of every setting by its dotted path."""
+    values = {}
+    for leaf in leaves():
+        value: Any = settings
+        for name in leaf.path.split("."):
+            value = getattr(value, name)
+        values[leaf.path] = value
+    return values

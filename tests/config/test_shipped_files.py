@@ -1,0 +1,75 @@
+"""etc/k3net.yaml and docs/configuration.md say what the settings are."""
+
+import re
+from pathlib import Path
+
+from k3net.config import load
+from k3net.config.dump import public_dump
+from k3net.config.read import FLAGS
+from k3net.config.settings import Settings, flat, leaves
+from k3net.config.strict_yaml import read_yaml
+
+ROOT = Path(__file__).parents[2]
+SHIPPED = ROOT / "etc/k3net.yaml"
+DOCUMENT = (ROOT / "docs/configuration.md").read_text()
+
+
+def switched_on() -> str:
+    """The shipped file with the `#` of every `#key:` removed."""
+    return re.sub(r"^( *)#(\w+:)", r"\1\2", SHIPPED.read_text(), flags=re.MULTILINE)
+
+
+def test_the_shipped_file_is_the_same_as_no_file() -> None:
+    assert load(str(SHIPPED), {}, {}) == load(None, {}, {})
+
+
+def test_the_shipped_file_switched_on_says_the_defaults(tmp_path: Path) -> None:
+    file = tmp_path / "k3net.yaml"
+    file.write_text(switched_on())
+    loaded = load(str(file), {}, {"node_name": "lab7"})
+    usual = flat(Settings())
+    assert {path for path, value in flat(loaded.settings).items() if value != usual[path]} == {"node.name"}
+    assert set(loaded.origins) == {leaf.path for leaf in leaves()}
+    assert loaded.warnings == ()
+
+
+def test_every_setting_stands_in_the_shipped_file_in_order() -> None:
+    def paths(section: dict, prefix: str = "") -> list[str]:
+        return [
+            path
+            for name, value in section.items()
+            for path in (paths(value, f"{prefix}{name}.") if isinstance(value, dict) else [prefix + name])
+        ]
+
+    assert paths(read_yaml(switched_on().encode(), "etc/k3net.yaml")) == [leaf.path for leaf in leaves()]
+
+
+def documented(path: str) -> "list[str] | None":
+    row = re.search(rf"^\| `{re.escape(path)}` \| (.*?) \| .+ \|$", DOCUMENT, re.MULTILINE)
+    return re.findall("`([^`]*)`", row[1]) if row else None
+
+
+def test_every_setting_stands_in_the_document_with_its_default() -> None:
+    for leaf in leaves():
+        value = public_dump(Settings())
+        for name in leaf.path.split("."):
+            value = value[name]
+        written = documented(leaf.path)
+        assert written is not None, leaf.path
+        if leaf.path == "storage.mysql.password":
+            assert written == ["password"]
+            continue
+        [default] = written
+        assert read_yaml(f"x: {default}".encode(), "docs") == {"x": _as_documented(leaf.path, value)}, leaf.path
+
+
+def _as_documented(path: str, value: object) -> object:
+    """The document writes 90s and 60s where Go prints 1m30s and 1m0s."""
+    return {"liveness.peer_ttl": "90s", "reconcile.report_every": "60s"}.get(path, value)
+
+
+def test_every_flag_stands_in_the_document_beside_its_setting() -> None:
+    for flag, path in FLAGS.items():
+        assert re.search(
+            rf"^\| `--{flag.replace('_', '-')} [A-Z]+` \| `{re.escape(path)}` \|", DOCUMENT, re.MULTILINE
+        ), flag
