@@ -26,7 +26,7 @@ _READERS: dict[Any, Any] = {bool: kinds.truth, int: kinds.whole_number, str: kin
 _TEXT_READERS: dict[Any, Any] = {bool: kinds.truth_from_text, int: kinds.number_from_text}
 _ENVIRONMENT = {"K3NET_" + leaf.path.upper().replace(".", "_"): leaf for leaf in leaves()}
 _OF_OTHERS = re.compile(
-    r"K3NET_ADDR|K3NET_(\w+_)?(SERVICE_(HOST|PORT(_\w+)?)|PORT(_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)?)"
+    r"K3NET_(ADDR|TOKEN_FILE)|K3NET_(\w+_)?(SERVICE_(HOST|PORT(_\w+)?)|PORT(_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)?)"
 )
 """What the command line tool reads, and what Kubernetes sets for a Service whose name begins with `k3net`."""
 

@@ -133,8 +133,10 @@ def test_a_wrong_value_in_the_file_is_an_error_also_where_a_flag_wins(written: W
         (
             "K3NET_API_LISTEN",
             "[::]:8080",
-            "api.token_files: api.listen is [::]:8080, which other machines reach:"
-            + " name a token file, or say api.auth: none",
+            (
+                "api.token_files: api.listen is [::]:8080, which other machines reach:"
+                " name a token file, or say api.auth: none"
+            ),
         ),
         (
             "K3NET_LIVENESS_PROBE_TIMEOUT",
@@ -238,6 +240,7 @@ def test_unknown_variables_are_one_warning_and_those_kubernetes_sets_are_none() 
         "K3NET_API_SERVICE_HOST": "10.0.0.2",
         "K3NET_API_PORT_8080_TCP_ADDR": "10.0.0.2",
         "K3NET_ADDR": "127.0.0.1:8080",
+        "K3NET_TOKEN_FILE": "/run/token",
         "HOME": "/root",
     }
     assert loaded(None, injected).warnings == ()
