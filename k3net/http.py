@@ -1,0 +1,261 @@
+"""`fetch`: the one way out by HTTP, with one deadline and one cap for all of it."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+from treq.client import HTTPClient
+from treq.content import collect
+from twisted.internet import error as net
+from twisted.internet.abstract import isIPAddress, isIPv6Address
+from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.internet.endpoints import HostnameEndpoint, TCP4ClientEndpoint, TCP6ClientEndpoint
+from twisted.internet.interfaces import IStreamClientEndpoint
+from twisted.protocols.policies import ProtocolWrapper, WrappingFactory
+from twisted.python.failure import Failure
+from twisted.web.client import URI, Agent
+from twisted.web.http_headers import Headers
+from twisted.web.iweb import IAgent, IAgentEndpointFactory
+from zope.interface import implementer
+
+from k3net.errors import K3netError
+
+_MAGIC = b"HTTP/"
+_HEADERS_ALLOWANCE = 1 << 16
+
+
+class FetchError(K3netError):
+    """A request that brought no answer: `url`, and in `reason` why."""
+
+    def __init__(self, url: str, reason: str):
+        super().__init__(url, reason)
+        self.url = url
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return f"{self.url}: {self.reason}"
+
+
+class ConnectFailed(FetchError):
+    """No connection; `reason` is refused, timeout, unreachable, unknown host, or the system's word."""
+
+
+class NotHTTP(FetchError):
+    """A connection, but nothing HTTP came over it; `reason` is silent, closed or another protocol."""
+
+
+class TimedOut(FetchError):
+    """HTTP that did not end in time."""
+
+
+class TooLarge(FetchError):
+    """More bytes than were allowed."""
+
+
+class BrokenAnswer(FetchError):
+    """HTTP that ended early, is malformed, or is not the JSON that was expected."""
+
+
+@dataclass(frozen=True)
+class Response:
+    url: str
+    status: int
+    headers: Headers
+    body: bytes
+
+    def json(self, shape: Any = Any) -> Any:
+        """The body in the type `shape`, as msgspec reads it; BrokenAnswer when it does not fit."""
+        try:
+            return msgspec.json.decode(self.body, type=shape)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+            raise BrokenAnswer(self.url, f"not the JSON expected: {error}") from None
+
+
+def fetch(
+    reactor: Any,
+    method: str,
+    url: str,
+    *,
+    headers: "dict[str, str] | None" = None,
+    data: "bytes | None" = None,
+    timeout: float = 5.0,
+    max_bytes: int = 1 << 20,
+) -> "Deferred[Response]":
+    """Ask once: no redirects, no proxy, no compression, no cookies, no connection kept.
+
+    `timeout` seconds cover connecting, asking and the whole body of at most `max_bytes`. Any status is a Response;
+    otherwise the Deferred fails with a FetchError, and the connection is closed. A name in the URL is resolved, an
+    address is not.
+    """
+    attempt = _Attempt(reactor, url, timeout, max_bytes)
+    sent = {"Accept-Encoding": "identity", **(headers or {})}
+    # A client of its own for each request: treq's keeps the cookies that a server hands it.
+    client: Any = HTTPClient(_Plain(Agent.usingEndpointFactory(reactor, attempt)))  # type: ignore[arg-type]
+    result: Deferred[Response] = maybeDeferred(
+        client.request,
+        method,
+        url,
+        headers=sent,
+        data=data,
+        allow_redirects=False,
+        unbuffered=True,
+        reactor=reactor,
+    )
+    result.addCallback(attempt.read)
+    result.addTimeout(timeout, reactor, attempt.late)
+    return result.addErrback(attempt.failed)
+
+
+@implementer(IAgent)
+class _Plain:
+    """Undoes treq's offer to take gzip, and refuses an answer that is encoded all the same."""
+
+    def __init__(self, agent: Any):
+        self._agent = agent
+
+    def request(self, method: bytes, uri: bytes, headers: Any = None, bodyProducer: Any = None) -> Any:
+        headers.setRawHeaders(b"Accept-Encoding", [b"identity"])
+
+        def check(response: Any) -> Any:
+            for coding in response.headers.getRawHeaders(b"Content-Encoding", []):
+                if coding.strip().lower() not in (b"", b"identity"):
+                    raise _Encoded(coding)
+            return response
+
+        return self._agent.request(method, uri, headers, bodyProducer).addCallback(check)
+
+
+class _Encoded(Exception):
+    pass
+
+
+class _Full(Exception):
+    pass
+
+
+@implementer(IAgentEndpointFactory, IStreamClientEndpoint)
+class _Attempt:
+    """One connection to where the URL says, and what is known of it when it fails."""
+
+    def __init__(self, reactor: Any, url: str, timeout: float, max_bytes: int):
+        self._reactor = reactor
+        self._url = url
+        self._timeout = timeout
+        self._max_bytes = max_bytes
+        self._endpoint: Any = None
+        self._wire: _Wire | None = None
+        self._late = False
+        self.full = False
+
+    def endpointForURI(self, uri: URI) -> "_Attempt":
+        if uri.scheme != b"http":
+            raise ValueError("only http is spoken")
+        host = uri.host.decode("ascii")
+        if isIPAddress(host):
+            self._endpoint = TCP4ClientEndpoint(self._reactor, host, uri.port, timeout=self._timeout)
+        elif isIPv6Address(host):
+            self._endpoint = TCP6ClientEndpoint(self._reactor, host, uri.port, timeout=self._timeout)
+        else:
+            self._endpoint = HostnameEndpoint(self._reactor, host, uri.port, timeout=self._timeout)
+        return self
+
+    def connect(self, factory: Any) -> Any:
+        def connected(wire: _Wire) -> Any:
+            self._wire = wire
+            return wire.wrappedProtocol
+
+        watching = _Watching(factory)
+        watching.allowance = 2 * self._max_bytes + _HEADERS_ALLOWANCE
+        return self._endpoint.connect(watching).addCallback(connected)
+
+    def read(self, response: Any) -> "Deferred[Response]":
+        body = bytearray()
+
+        def take(data: bytes) -> None:
+            body.extend(data)
+            if len(body) > self._max_bytes:
+                raise _Full
+
+        done = collect(response, take)
+        return done.addCallback(lambda _: Response(self._url, response.code, response.headers, bytes(body)))
+
+    def late(self, failure: Any, _timeout: float) -> Failure:
+        self._late = True
+        return failure
+
+    def failed(self, failure: Failure) -> Any:
+        """Close the connection; one error out of all that Twisted and treq may say."""
+        if self._wire is not None:
+            self._wire.abort()
+        error = self._error(failure)
+        if error is None:
+            return failure
+        raise error from None
+
+    def _error(self, failure: Any) -> "FetchError | None":
+        wire, url = self._wire, self._url
+        if wire is None:
+            if self._late:
+                return ConnectFailed(url, "timeout")
+            word = _connect_word(failure)
+            return ConnectFailed(url, word) if word else None
+        if failure.check(_Full) or wire.full:
+            return TooLarge(url, f"more than {self._max_bytes} bytes")
+        if not wire.speaks_http:
+            return NotHTTP(url, "another protocol" if wire.heard else "silent" if self._late else "closed")
+        if self._late:
+            return TimedOut(url, f"no whole answer within {self._timeout:g} s")
+        if failure.check(_Encoded):
+            return BrokenAnswer(url, f"an encoding that was not asked for: {failure.value.args[0]!r}")
+        reasons = getattr(failure.value, "reasons", None)
+        return BrokenAnswer(url, (reasons[0] if reasons else failure).type.__name__)
+
+
+def _connect_word(failure: Failure) -> str:
+    if failure.check(net.ConnectionRefusedError):
+        return "refused"
+    if failure.check(net.TimeoutError, net.TCPTimedOutError):
+        return "timeout"
+    if failure.check(net.NoRouteError):
+        return "unreachable"
+    if failure.check(net.DNSLookupError):
+        return "unknown host"
+    if failure.check(net.ConnectError):
+        return str(failure.value)
+    if failure.check(ValueError):
+        return f"not a URL for this: {failure.value}"
+    return ""
+
+
+class _Wire(ProtocolWrapper):
+    """Counts what comes in, headers too, and hangs up on what does not begin as HTTP does."""
+
+    factory: Any
+    transport: Any
+    wrappedProtocol: Any
+    heard = b""
+    full = False
+    _received = 0
+
+    @property
+    def speaks_http(self) -> bool:
+        return self.heard == _MAGIC
+
+    def dataReceived(self, data: bytes) -> None:
+        self._received += len(data)
+        if len(self.heard) < len(_MAGIC):
+            self.heard = (self.heard + data)[: len(_MAGIC)]
+        self.full = self._received > self.factory.allowance
+        if self.full or not _MAGIC.startswith(self.heard):
+            self.abort()
+        else:
+            super().dataReceived(data)
+
+    def abort(self) -> None:
+        self.transport.abortConnection()
+
+
+class _Watching(WrappingFactory):
+    protocol = _Wire
+    noisy = False
+    allowance = 0

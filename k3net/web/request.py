@@ -1,0 +1,199 @@
+"""One request: found in the table, its body capped, its answer written."""
+
+from collections.abc import Iterator
+from http import HTTPStatus
+from io import BytesIO
+from typing import Any
+
+import msgspec
+from twisted.internet.defer import maybeDeferred
+from twisted.internet.interfaces import IPushProducer
+from twisted.python.failure import Failure
+from twisted.web import http
+from zope.interface import implementer
+
+from k3net.errors import BadRequest, RequestError
+from k3net.web.resource import (
+    JSON,
+    JSON_TYPE,
+    NO_BODY_LIMIT,
+    BodyTooLarge,
+    InternalError,
+    JSONStream,
+    RequestView,
+    Route,
+    Text,
+    as_request_error,
+    decode_query,
+    refusal,
+)
+
+CHUNK = 1 << 16
+SERVER = b"k3net"
+
+
+class Request(http.Request):
+    """Asks the site's table who answers; a client that has gone away is nobody's error."""
+
+    channel: Any
+    content: Any
+    route: "Route | None" = None
+    limit = NO_BODY_LIMIT
+    stream: "Stream | None" = None
+    _received = 0
+    _gone = False
+    _refused: "RequestError | None" = None
+
+    def begin(self, method: bytes, target: bytes, length: "int | None") -> None:
+        """Decide before the body is read: finds the route and its cap. Raises what should end the connection."""
+        self.method = method
+        self._site = site = self.channel.site
+        if len(self.requestHeaders.getRawHeaders(b"Host") or ()) > 1:
+            raise BadRequest("more than one Host header")
+        for check in site.checks:
+            check(self)
+        try:
+            self.route, self._values = site.table.match(method.decode("ascii"), target.split(b"?", 1)[0])
+            if self.route.body is not None:
+                self.limit = self.route.max_body
+        except RequestError as error:
+            if length != 0:
+                raise
+            self._refused = error
+        if length is not None and length > self.limit:
+            raise BodyTooLarge(f"at most {self.limit} bytes")
+
+    @property
+    def peer(self) -> str:
+        return self.channel.peer
+
+    def gotLength(self, length: "int | None") -> None:
+        self.content = BytesIO()
+
+    def handleContentChunk(self, data: bytes) -> None:
+        self._received += len(data)
+        if self._received > self.limit:
+            self.channel.refuse(BodyTooLarge(f"at most {self.limit} bytes"))
+        elif not self.channel.refused:
+            super().handleContentChunk(data)
+
+    def process(self) -> None:
+        self.setHeader(b"Server", SERVER)
+        self.setHeader(b"Date", http.datetimeToString())
+        self.setHeader(b"Cache-Control", b"no-store")
+        self.setHeader(b"X-Content-Type-Options", b"nosniff")
+        maybeDeferred(self._answer).addCallback(self._write).addErrback(self.fail)
+
+    def _answer(self) -> Any:
+        if self.route is None:
+            raise self._refused or BadRequest("no route")
+        view = RequestView(
+            method=self.method.decode("ascii"),
+            path=self._values,
+            query=decode_query(self.args),
+            peer=self.peer,
+            header=self.getHeader,
+            body=self.route.decode(self.getHeader("content-type"), self.content.read()),
+        )
+        return self.route.answer(view)
+
+    def _write(self, answer: Any) -> None:
+        if self._gone:
+            return
+        if isinstance(answer, JSONStream):
+            self.setHeader(b"Content-Type", JSON_TYPE.encode())
+            if self.method == b"HEAD":
+                self.finish()
+            else:
+                self.stream = Stream(self, answer)
+                self.registerProducer(self.stream, True)
+                self.stream.resumeProducing()
+        elif isinstance(answer, Text):
+            body = answer.body.encode() if isinstance(answer.body, str) else answer.body
+            self._send(answer.status, answer.content_type, body)
+        else:
+            wrapped = answer if isinstance(answer, JSON) else JSON(answer)
+            self._send(wrapped.status, JSON_TYPE, msgspec.json.encode(wrapped.value))
+
+    def _send(self, status: int, content_type: str, body: bytes) -> None:
+        self.setResponseCode(status, HTTPStatus(status).phrase.encode())
+        self.setHeader("Content-Type", content_type)
+        self.setHeader("Content-Length", str(len(body)))
+        self.write(body)
+        self.finish()
+
+    def fail(self, failure: Failure) -> None:
+        """Answer with the error; half an answer is cut off, so that nobody takes it for a whole one."""
+        error = as_request_error(failure.value)  # type: ignore[arg-type]
+        if isinstance(error, InternalError):
+            self._site.logger.failure("{method} {path!r} failed", failure=failure, method=self.method, path=self.path)
+        if self._gone:
+            return
+        if self.startedWriting:
+            self.channel.abort()
+            return
+        answer = refusal(error)
+        for name, value in answer.headers.items():
+            self.setHeader(name, value)
+        self._send(answer.status, answer.headers["Content-Type"], answer.body)
+
+    def connectionLost(self, reason: Failure) -> None:
+        self._gone = True
+        if self.stream is not None:
+            self.stream.stopProducing()
+        super().connectionLost(reason)
+
+
+@implementer(IPushProducer)
+class Stream:
+    """Encodes a JSONStream in pieces of about 64 KiB, one per turn of the reactor, while the client takes them."""
+
+    def __init__(self, request: Request, answer: JSONStream):
+        self._request = request
+        self._call_later = request.channel.site.clock.callLater
+        self._pieces = _pieces(answer)
+        self._call: Any = None
+        self._ended = False
+
+    def resumeProducing(self) -> None:
+        if self._call is None and not self._ended:
+            self._call = self._call_later(0, self._produce)
+
+    def pauseProducing(self) -> None:
+        if self._call is not None:
+            self._call.cancel()
+            self._call = None
+
+    def stopProducing(self) -> None:
+        self.pauseProducing()
+        self._ended = True
+
+    def _produce(self) -> None:
+        self._call = None
+        try:
+            piece = next(self._pieces, None)
+        except Exception:
+            self._ended = True
+            self._request.fail(Failure())
+            return
+        if piece is None:
+            self._ended = True
+            self._request.unregisterProducer()
+            self._request.finish()
+            return
+        self.resumeProducing()
+        self._request.write(piece)
+
+
+def _pieces(answer: JSONStream) -> Iterator[bytes]:
+    buffer = bytearray(answer.prefix)
+    encode = msgspec.json.Encoder().encode
+    for index, item in enumerate(answer.items):
+        if index:
+            buffer += b","
+        buffer += encode(item)
+        if len(buffer) >= CHUNK:
+            yield bytes(buffer)
+            buffer.clear()
+    buffer += answer.suffix
+    yield bytes(buffer)
