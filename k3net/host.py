@@ -88,8 +88,8 @@ def default_gateways() -> tuple[str, ...]:
     return in_family_order(
         gateway[0]
         for family in (netifaces.AF_INET, netifaces.AF_INET6)
-        for gateway in found.get(family, ())  # type: ignore[call-overload]
-        if gateway[2]  # type: ignore[misc]
+        for gateway in found.get(family, ())  # type: ignore[call-overload, unused-ignore]
+        if gateway[2]  # type: ignore[misc, unused-ignore]
     )
 
 
@@ -105,7 +105,7 @@ def _interface(sock: socket.socket, index: int, name: str) -> Interface:
     addresses = []
     families = netifaces.ifaddresses(name)
     for family in (netifaces.AF_INET, netifaces.AF_INET6):
-        for entry in families.get(family, ()):  # type: ignore[call-overload]
+        for entry in families.get(family, ()):  # type: ignore[call-overload, unused-ignore]
             address, mask = entry["addr"].partition("%")[0], entry.get("mask", "")
             with contextlib.suppress(ValueError):
                 addresses.append(ip_interface(f"{address}/{_prefix_length(mask, address)}"))

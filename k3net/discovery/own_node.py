@@ -49,7 +49,7 @@ class OwnNode(Periodic):
                 seen_at=self._clock.seconds(),
                 ttl=beats * self._interval,
                 reason="LANDiscovery" if beats else "PeerGoodbye",
-                message="k3net runs on this machine" if beats else "k3net was stopped",
+                message="discovered via mDNS" if beats else "k3net was stopped",
                 **self._facts(),
             )
         )

@@ -17,25 +17,25 @@ class View:
 
     def __init__(
         self,
-        reconciler: Reconciler,
+        reconciler: Callable[[], Reconciler],
         clock: Any,
         wall: Callable[[], float],
         last_probe: Callable[[str], "ProbeResult | None"],
     ):
-        self._reconciler = reconciler
+        self._known = reconciler
         self._clock = clock
         self._wall = wall
         self._last_probe = last_probe
 
     def nodes(self) -> Iterator[dict[str, Any]]:
         """Every `v1` Node that is stored or about to be, by name."""
-        known = self._reconciler
+        known = self._known()
         names = known.stored.keys() | {p.name for p in known.table if p.verified and p.name not in known.corrupt}
         return (self._manifest(name) for name in sorted(names))
 
     def node(self, name: str) -> dict[str, Any]:
         """One Node; NotFound when there is none."""
-        known = self._reconciler
+        known = self._known()
         corrupt = known.corrupt.get(name)
         if corrupt is not None:
             raise NotFound(f"the stored record is no Node: {corrupt.reason}")
@@ -47,18 +47,18 @@ class View:
     def count(self) -> Counter[str]:
         """How many Nodes have each status of Ready."""
         now = self._clock.seconds()
-        known = self._reconciler
+        known = self._known()
         names = known.stored.keys() | {p.name for p in known.table if p.verified and p.name not in known.corrupt}
         return Counter(self._node(name, now).ready.status for name in names)
 
     def peers(self) -> Iterator[dict[str, Any]]:
         """Every peer in the table with its observations, by name."""
         now = self._clock.seconds()
-        return (self._peer(peer, now) for peer in sorted(self._reconciler.table, key=lambda peer: peer.name))
+        return (self._peer(peer, now) for peer in sorted(self._known().table, key=lambda peer: peer.name))
 
     def _node(self, name: str, now: float) -> Node:
-        have = self._reconciler.stored.get(name)
-        peer = self._reconciler.table.get(name)
+        have = self._known().stored.get(name)
+        peer = self._known().table.get(name)
         if have is not None and (peer is None or not have.managed):
             return have
         assert peer is not None  # a name comes from one or the other
@@ -68,8 +68,8 @@ class View:
     def _manifest(self, name: str) -> dict[str, Any]:
         now = self._clock.seconds()
         node = self._node(name, now)
-        peer = self._reconciler.table.get(name)
-        have = self._reconciler.stored.get(name)
+        peer = self._known().table.get(name)
+        have = self._known().stored.get(name)
         if node is not have and peer is not None:
             node = node.stamped(self._wall() - max(0.0, now - peer.last_seen))
         manifest = dict(node.manifest)
@@ -79,7 +79,7 @@ class View:
     def _peer(self, peer: Peer, now: float) -> dict[str, Any]:
         ready = peer.desired(now).ready
         addresses, port = peer.whereabouts(now)
-        share = self._reconciler.share
+        share = self._known().share
         probed = self._last_probe(peer.name)
         return {
             "name": peer.name,

@@ -1,0 +1,297 @@
+"""DNS-SD over multicast (RFC 6762, RFC 6763) by zeroconf: what happens in its thread, handed over in plain values."""
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from ipaddress import ip_address
+from threading import Lock
+from typing import Any
+
+from zeroconf import DNSAddress, DNSPointer, DNSService, DNSText, NonUniqueNameException, RecordUpdateListener, Zeroconf
+from zeroconf import ServiceInfo as Announcement
+from zeroconf.asyncio import AsyncServiceBrowser, AsyncServiceInfo
+
+from k3net.errors import K3netError
+
+_MOST_WAITING = 4096
+_MOST_KNOWN = 6000
+_MOST_ASKED_FOR = 1024
+_ASKED_AT_ONCE = 8
+_ASK_MILLIS = 3000
+_FLUSHED_MILLIS = 1100
+_NEWCOMERS_A_SECOND = 500.0
+_NEWCOMERS_AT_ONCE = 2500.0
+_MOST_TXT = 32
+_CALL_SECONDS = 5.0
+
+
+class NameTaken(K3netError):
+    """Another machine announces this instance name."""
+
+
+@dataclass(frozen=True)
+class Instance:
+    """One service instance as it was heard: `name` in full, `heard_at` in monotonic seconds, texts verbatim."""
+
+    name: str
+    host: str
+    port: int
+    txt: Mapping[str, str]
+    addresses: tuple[str, ...]
+    heard_at: float
+    goodbye: bool = False
+
+
+class DnsSd:
+    """One zeroconf. All methods block, and are called from threads that may; `handover` gets `heard(instances)` called.
+
+    At most `_MOST_WAITING` instances wait for that and `_MOST_KNOWN` are remembered; `dropped` counts the rest.
+    """
+
+    def __init__(
+        self,
+        service_type: str,
+        heard: Callable[[Sequence[Instance]], None],
+        handover: Callable[[Callable[[], None]], None],
+    ):
+        self.service_type = service_type
+        self._heard = heard
+        self._handover = handover
+        self._lock = Lock()
+        self._waiting: dict[str, Instance] = {}
+        self._known: dict[str, Instance] = {}
+        self._zeroconf: Zeroconf | None = None
+        self._browser: AsyncServiceBrowser | None = None
+        self._asking: set[str] = set()
+        self._to_ask: dict[str, None] = {}
+        self._tokens, self._refilled_at = _NEWCOMERS_AT_ONCE, 0.0
+        self.dropped = 0
+        self.errors = 0
+
+    def open(self, interfaces: Sequence["str | int"]) -> None:
+        """Listen and browse on these interfaces (IPv4 addresses, and indexes for IPv6)."""
+        zeroconf = Zeroconf(interfaces=list(interfaces), use_asyncio=False)
+        self._zeroconf = zeroconf
+        zeroconf.add_listener(_Ear(self), None)
+        self.browse()
+
+    def browse(self) -> None:
+        """Ask for the instances of the type (again)."""
+        self._call(self._browse())
+
+    def follow(self, interfaces: Sequence["str | int"]) -> None:
+        """Speak on these interfaces from now on."""
+        self._call(self._opened.async_update_interfaces(interfaces=list(interfaces)))
+        self.browse()
+
+    def announce(self, announcement: Announcement) -> None:
+        """Claim the name and announce it; NameTaken when another machine has it."""
+
+        async def register() -> None:
+            await self._opened.async_register_service(announcement, allow_name_change=False)
+
+        try:
+            self._call(register())
+        except NonUniqueNameException:
+            raise NameTaken(announcement.name) from None
+
+    def renew(self, announcement: Announcement) -> None:
+        """Announce what has changed."""
+
+        async def update() -> None:
+            await self._opened.async_update_service(announcement)
+
+        self._call(update())
+
+    def close(self) -> None:
+        """Say goodbye, and end zeroconf's thread."""
+        zeroconf, self._zeroconf = self._zeroconf, None
+        if zeroconf is not None:
+            zeroconf.close()
+
+    @property
+    def _opened(self) -> Zeroconf:
+        if self._zeroconf is None:
+            raise K3netError("mDNS is not open")
+        return self._zeroconf
+
+    def _call(self, coroutine: Any) -> Any:
+        loop = self._opened.loop
+        assert loop is not None  # set by Zeroconf() before it returns
+        return asyncio.run_coroutine_threadsafe(coroutine, loop).result(_CALL_SECONDS)
+
+    async def _browse(self) -> None:
+        if self._browser is not None:
+            await self._browser.async_cancel()
+        self._browser = AsyncServiceBrowser(self._opened, self.service_type, handlers=[_nothing])
+
+    # From here on in zeroconf's thread.
+
+    def touched(self, names: Sequence[str], goodbyes: Sequence[str]) -> None:
+        """These instances were heard of, and are in the cache as far as they are known."""
+        for name in names:
+            if name not in goodbyes:
+                self._tell_from_cache(name)
+        for name in goodbyes:
+            known = self._known.pop(name, None)
+            if known is not None:
+                heard_at = self._now()
+                self._tell(Instance(name, known.host, known.port, known.txt, known.addresses, heard_at, goodbye=True))
+
+    def _tell_from_cache(self, name: str) -> None:
+        known = self._known.get(name)
+        if known is None and not self._has_token():
+            self.dropped += 1
+            return
+        instance = self._from_cache(name, known)
+        if instance is None:
+            self._ask_for(name)
+            return
+        self._known.pop(name, None)
+        if len(self._known) >= _MOST_KNOWN:
+            del self._known[next(iter(self._known))]
+        self._known[name] = instance
+        self._tell(instance)
+
+    def _from_cache(self, name: str, known: "Instance | None") -> "Instance | None":
+        """The instance as the cache has it, gaps filled with what was known; None when there are gaps."""
+        cache = self._opened.cache
+        millis = self._now() * 1000
+        entries = [r for r in cache.async_entries_with_name(name) if not r.is_expired(millis)]
+        service = _newest(r for r in entries if isinstance(r, DNSService))
+        text = _newest(r for r in entries if isinstance(r, DNSText))
+        host = service.server if service is not None else known.host if known is not None else ""
+        found = [r for r in cache.async_entries_with_name(host) if isinstance(r, DNSAddress)] if host else []
+        fresh = _unflushed([r for r in found if not r.is_expired(millis)])
+        addresses = tuple(str(ip_address(r.address)) for r in fresh) or (known.addresses if known is not None else ())
+        if not host or not addresses or (text is None and known is None):
+            return None
+        port = service.port if service is not None else known.port if known is not None else 0
+        txt = parse_txt(text.text) if text is not None else known.txt if known is not None else {}
+        return Instance(name, host, port, txt, addresses, self._now())
+
+    def _ask_for(self, name: str) -> None:
+        """Ask the network for what is missing: a few at a time, and what comes is heard like anything else."""
+        if name in self._asking or name in self._to_ask:
+            return
+        if len(self._to_ask) >= _MOST_ASKED_FOR:
+            self.dropped += 1
+            return
+        self._to_ask[name] = None
+        self._ask_next()
+
+    def _ask_next(self) -> None:
+        loop = self._opened.loop
+        while self._to_ask and len(self._asking) < _ASKED_AT_ONCE and loop is not None:
+            name = next(iter(self._to_ask))
+            del self._to_ask[name]
+            self._asking.add(name)
+            asking = loop.create_task(self._ask(name))
+            asking.add_done_callback(lambda done, name=name: self._asked(name, done))  # type: ignore[misc]
+
+    async def _ask(self, name: str) -> None:
+        await AsyncServiceInfo(self.service_type, name).async_request(self._opened, _ASK_MILLIS)
+
+    def _asked(self, name: str, done: "asyncio.Task[None]") -> None:
+        self._asking.discard(name)
+        if not done.cancelled() and done.exception() is not None:
+            self.errors += 1  # a name that zeroconf itself refuses to ask for
+        if self._zeroconf is not None:
+            self._ask_next()
+
+    def _tell(self, instance: Instance) -> None:
+        with self._lock:
+            first = not self._waiting
+            if len(self._waiting) >= _MOST_WAITING and instance.name not in self._waiting:
+                self.dropped += 1
+                return
+            self._waiting[instance.name] = instance
+        if first:
+            self._handover(self._hand_over)
+
+    def _hand_over(self) -> None:
+        """In the caller's thread."""
+        with self._lock:
+            waiting, self._waiting = self._waiting, {}
+        self._heard(list(waiting.values()))
+
+    def _has_token(self) -> bool:
+        now = self._now()
+        self._tokens += (now - self._refilled_at) * _NEWCOMERS_A_SECOND
+        self._tokens, self._refilled_at = min(self._tokens, _NEWCOMERS_AT_ONCE), now
+        if self._tokens < 1:
+            return False
+        self._tokens -= 1
+        return True
+
+    def _now(self) -> float:
+        loop = self._opened.loop
+        assert loop is not None
+        return loop.time()
+
+
+class _Ear(RecordUpdateListener):
+    """Notes which instances each packet is about; the cache's own expiry is not something heard."""
+
+    def __init__(self, dnssd: DnsSd):
+        self._dnssd = dnssd
+        self._type = dnssd.service_type.lower()
+        self._suffix = f".{self._type}"
+        self._names: dict[str, None] = {}
+        self._goodbyes: dict[str, None] = {}
+
+    def async_update_records(self, zc: Zeroconf, now: float, records: list[Any]) -> None:
+        for update in records:
+            record = update.new
+            if record is update.old:
+                continue
+            if isinstance(record, DNSPointer):
+                if record.key == self._type and record.alias_key.endswith(self._suffix):
+                    (self._goodbyes if record.is_expired(now) else self._names)[record.alias] = None
+            elif isinstance(record, DNSAddress):
+                for service in zc.cache.async_entries_with_server(record.name):
+                    if service.key.endswith(self._suffix):
+                        self._names[service.name] = None
+            elif record.key.endswith(self._suffix) and not record.is_expired(now):
+                self._names[record.name] = None
+
+    def async_update_records_complete(self) -> None:
+        if not self._names and not self._goodbyes:
+            return
+        names, self._names = self._names, {}
+        goodbyes, self._goodbyes = self._goodbyes, {}
+        try:
+            self._dnssd.touched(list(names), list(goodbyes))
+        except Exception:
+            self._dnssd.errors += 1  # whatever a packet holds, zeroconf's thread goes on
+
+
+def parse_txt(data: bytes) -> dict[str, str]:
+    """The `key=value` texts of a TXT record (RFC 6763 section 6); the first of a key counts, and UTF-8 only."""
+    found: dict[str, str] = {}
+    at = 0
+    while at < len(data) and len(found) < _MOST_TXT:
+        length = data[at]
+        key, equals, value = data[at + 1 : at + 1 + length].partition(b"=")
+        at += 1 + length
+        if not key or not equals:
+            continue
+        try:
+            found.setdefault(key.decode("ascii").lower(), value.decode("utf-8"))
+        except UnicodeDecodeError:
+            continue
+    return found
+
+
+def _newest(records: Any) -> Any:
+    return max(records, key=lambda record: record.created, default=None)
+
+
+def _unflushed(records: list[DNSAddress]) -> list[DNSAddress]:
+    """Without those that a later cache-flush record of their type has put out of date (RFC 6762 section 10.2)."""
+    newest = {kind: max(r.created for r in records if r.type == kind) for kind in {r.type for r in records}}
+    return [r for r in records if not r.unique or r.created > newest[r.type] - _FLUSHED_MILLIS]
+
+
+def _nothing(**_: Any) -> None:
+    """The browser is here for its questions; what comes is heard by the ear."""

@@ -1,0 +1,286 @@
+"""mDNS: this machine announced on the LAN, and the others heard, as validated Observations."""
+
+from collections.abc import Callable, Iterator, Sequence
+from ipaddress import IPv4Network, IPv6Network
+from threading import Thread
+from typing import Any
+
+from twisted.application.service import Service
+from twisted.internet.defer import Deferred, inlineCallbacks
+from twisted.python.failure import Failure
+
+from k3net.discovery.dnssd import Announcement, DnsSd, Instance, NameTaken
+from k3net.errors import InvalidObservation, K3netError
+from k3net.host import Host
+from k3net.log import make_logger
+from k3net.model.observation import Observation, usable_address, valid_name
+from k3net.model.peers import Peer
+from k3net.services import Periodic
+
+Network = IPv4Network | IPv6Network
+_LOOK = 5.0
+_BROWSE = 300.0
+_CLAIM_AGAIN = 30.0
+_ALARM = 300.0
+_SLICE = 200
+_LONGEST_CALL = 12.0
+_CLOSING = 4.0
+_MOST_ADDRESSES = 16
+_MOST_ALARMS = 100
+
+
+class Mdns(Service):
+    """Announces `name` at `port()` as an instance of `service_type`, and observes who else does (spec/1).
+
+    `host()` is looked at every five seconds: interfaces and addresses that change are followed. Of a peer's addresses
+    those in `allowed` count; none given means the networks this machine is on. A name that two machines announce is an
+    alarm (`alarms`), and the one who had it first keeps it. `name_is_free` is None while that is being found out.
+    """
+
+    def __init__(
+        self,
+        reactor: Any,
+        observe: Callable[[Observation], bool],
+        *,
+        name: str,
+        port: Callable[[], int],
+        pid: int,
+        host: Callable[[], Host],
+        service_type: str = "_k3._tcp.local.",
+        interfaces: Sequence[str] = (),
+        allowed: Sequence[Network] = (),
+        peer_ttl: float = 90.0,
+        peer_of: Callable[[str], "Peer | None"] = lambda name: None,
+        refused: Callable[[str], None] = lambda reason: None,
+    ):
+        self._reactor = reactor
+        self._observe = observe
+        self._own = name
+        self._port = port
+        self._pid = pid
+        self._host = host
+        self._type = service_type
+        self._chosen = tuple(interfaces)
+        self._allowed = tuple(allowed)
+        self._peer_ttl = peer_ttl
+        self._peer_of = peer_of
+        self._refused = refused
+        self._log = make_logger()
+        self._dnssd: DnsSd | None = None
+        self._speaking_on: tuple[str | int, ...] = ()
+        self._announced: Announcement | None = None
+        self._claim_at = 0.0
+        self._browse_at = 0.0
+        self._owners: dict[str, Instance] = {}
+        self._alarms: dict[str, float] = {}
+        self.name_is_free: bool | None = None
+        self.loop = Periodic(reactor, _LOOK, self._keep_up, name="mdns")
+
+    def startService(self) -> None:
+        super().startService()
+        self.loop.startService()
+
+    @inlineCallbacks
+    def stopService(self):
+        super().stopService()
+        yield self.loop.stopService()
+        dnssd, self._dnssd = self._dnssd, None
+        if dnssd is not None:
+            try:
+                yield in_thread(self._reactor, dnssd.close, timeout=_CLOSING)
+            except Exception as error:
+                self._log.warn("mDNS did not say goodbye: {error}", error=error)
+
+    @property
+    def alarms(self) -> tuple[str, ...]:
+        """What an operator has to look at: names that two machines announce."""
+        now = self._reactor.seconds()
+        self._alarms = {text: at for text, at in self._alarms.items() if now - at <= _ALARM}
+        return tuple(sorted(self._alarms))
+
+    def waited(self, seconds: float) -> bool:
+        """Whether so long has passed since the start."""
+        return self.loop.started_at is not None and self._reactor.seconds() - self.loop.started_at >= seconds
+
+    @property
+    def dropped(self) -> int:
+        """How many instances were passed over because too many came at once."""
+        return self._dnssd.dropped if self._dnssd is not None else 0
+
+    @inlineCallbacks
+    def _keep_up(self):
+        """Speak on the interfaces there are, and announce what is true now."""
+        host = self._host()
+        where = tuple(_ways(host, self._chosen))
+        now = self._reactor.seconds()
+        if not where:
+            raise K3netError("no interface is up that can multicast")
+        if self._dnssd is None:
+            dnssd = DnsSd(self._type, self._hear, self._reactor.callFromThread)
+            yield in_thread(self._reactor, dnssd.open, where)
+            self._dnssd, self._speaking_on, self._browse_at = dnssd, where, now + _BROWSE
+        elif where != self._speaking_on:
+            yield in_thread(self._reactor, self._dnssd.follow, where)
+            self._speaking_on = where
+        elif now >= self._browse_at:
+            self._browse_at = now + _BROWSE
+            self._owners = {name: owner for name, owner in self._owners.items() if self._peer_of(name) is not None}
+            yield in_thread(self._reactor, self._dnssd.browse)
+        yield self._announce(host, now)
+
+    @inlineCallbacks
+    def _announce(self, host: Host, now: float):
+        announcement = self._announcement(host)
+        if self._announced is None:
+            if now < self._claim_at:
+                return
+            try:
+                yield in_thread(self._reactor, self._dnssd.announce, announcement)  # type: ignore[union-attr]
+            except NameTaken:
+                self.name_is_free = False
+                self._claim_at = now + _CLAIM_AGAIN
+                self._alarm(f"another machine announces this node's name {self._own!r}; its Node is left to it")
+                return
+            self.name_is_free = True
+            self._announced = announcement
+            self._log.info("announced as {name!r}", name=announcement.name)
+        elif announcement.parsed_addresses() != self._announced.parsed_addresses():
+            yield in_thread(self._reactor, self._dnssd.renew, announcement)  # type: ignore[union-attr]
+            self._announced = announcement
+
+    def _announcement(self, host: Host) -> Announcement:
+        reachable = [a for a in host.addresses if not self._chosen or a in self._of_chosen(host)]
+        return Announcement(
+            self._type,
+            f"{self._own}.{self._type}",
+            port=self._port(),
+            properties={"node": self._own, "port": str(self._port()), "pid": str(self._pid)},
+            parsed_addresses=reachable or sorted(self._of_chosen(host)),
+        )
+
+    def _of_chosen(self, host: Host) -> set[str]:
+        return {str(a.ip) for i in host.multicast_interfaces(self._chosen) for a in i.addresses}
+
+    def _hear(self, instances: Sequence[Instance]) -> None:
+        """Take in what was heard, a slice at a time, so that a flood of it holds nothing up."""
+        if not self.running:
+            return
+        networks = self._allowed or self._host().networks
+        own_addresses = self._host().own_addresses
+        for instance in instances[:_SLICE]:
+            try:
+                self._take(instance, networks, own_addresses)
+            except InvalidObservation as error:
+                self._refused(error.field)
+        if len(instances) > _SLICE:
+            self._reactor.callLater(0, self._hear, instances[_SLICE:])
+
+    def _take(self, instance: Instance, networks: Sequence[Network], own_addresses: frozenset[str]) -> None:
+        label = instance.name[: -len(self._type) - 1]
+        name = instance.txt.get("node", "").strip() or label
+        if not valid_name(name):
+            self._refused("name")
+            return
+        if name == self._own or label == self._own:
+            self._check_own(instance, own_addresses)
+            return
+        addresses = tuple(
+            dict.fromkeys(a for a in instance.addresses if _counts(a, networks) and a not in own_addresses)
+        )
+        if not addresses and not instance.goodbye:
+            self._refused("addresses")
+            return
+        port = _port(instance.txt.get("port", "")) or _port(str(instance.port))
+        if not port:
+            self._refused("port")
+            return
+        if not self._owns(name, instance):
+            return
+        pid = instance.txt.get("pid", "").strip()
+        taken = self._observe(
+            Observation(
+                peer=name,
+                source="mdns",
+                seen_at=instance.heard_at,
+                ttl=0.0 if instance.goodbye else self._peer_ttl,
+                addresses=addresses[:_MOST_ADDRESSES],
+                port=port,
+                reason="PeerGoodbye" if instance.goodbye else "LANDiscovery",
+                message="goodbye via mDNS" if instance.goodbye else "discovered via mDNS",
+                meta={"pid": pid} if pid.isascii() and pid.isdecimal() and len(pid) <= 10 else {},
+            )
+        )
+        if taken:
+            self._owners[name] = instance
+        else:
+            self._owners.pop(name, None)
+            self._refused("table full")
+
+    def _check_own(self, instance: Instance, own_addresses: frozenset[str]) -> None:
+        """Our own words come back to us; the same name from elsewhere is an alarm."""
+        if not instance.goodbye and own_addresses.isdisjoint(instance.addresses):
+            self._alarm(f"{instance.addresses[0]} announces this node's name {self._own!r} too, as {instance.name!r}")
+
+    def _owns(self, name: str, instance: Instance) -> bool:
+        """Whether this instance may speak for the peer: the first that did may, until it is silent or gone."""
+        owner = self._owners.get(name)
+        if owner is None or owner.name == instance.name or owner.goodbye:
+            return True
+        if set(owner.addresses) & set(instance.addresses):
+            return True
+        peer = self._peer_of(name)
+        if peer is None or peer.lapsed(instance.heard_at):
+            return True
+        if not instance.goodbye:
+            self._alarm(f"{name!r} is announced by two machines: {owner.name!r} and {instance.name!r}")
+        return False
+
+    def _alarm(self, text: str) -> None:
+        if text not in self._alarms and len(self._alarms) < _MOST_ALARMS:
+            self._log.error("{alarm}", alarm=text)
+            self._alarms[text] = self._reactor.seconds()
+        elif text in self._alarms:
+            self._alarms[text] = self._reactor.seconds()
+
+
+def in_thread(reactor: Any, f: Callable[..., Any], *args: Any, timeout: float = _LONGEST_CALL) -> "Deferred[Any]":
+    """`f(*args)` in a thread of its own, which the end of the process does not wait for; fails after `timeout` seconds.
+
+    zeroconf may block for ever when its sockets cannot be made, so none of the reactor's threads is risked on it.
+    """
+    done: Deferred[Any] = Deferred()
+
+    def answer(result: Any) -> None:
+        if not done.called:
+            done.callback(result)
+
+    def work() -> None:
+        try:
+            result = f(*args)
+        except Exception:
+            result = Failure()
+        reactor.callFromThread(answer, result)
+
+    Thread(target=work, daemon=True, name="k3net-mdns").start()
+    return done.addTimeout(timeout, reactor)
+
+
+def _ways(host: Host, chosen: Sequence[str]) -> Iterator["str | int"]:
+    """How zeroconf names the interfaces: IPv4 by address, IPv6 by index."""
+    for interface in host.multicast_interfaces(chosen):
+        yield from (str(a.ip) for a in interface.addresses if a.version == 4)
+        if any(a.version == 6 and not a.is_loopback for a in interface.addresses):
+            yield interface.index
+
+
+def _counts(text: str, networks: Sequence[Network]) -> bool:
+    """Whether a peer can have this address: a usable one, in one of the networks."""
+    address = usable_address(text)
+    return address is not None and any(address in network for network in networks if network.version == address.version)
+
+
+def _port(text: str) -> int:
+    """The port a text names, or 0."""
+    text = text.strip()
+    port = int(text) if text.isascii() and text.isdecimal() and len(text) <= 5 else 0
+    return port if port <= 65535 else 0

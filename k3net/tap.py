@@ -1,0 +1,129 @@
+"""`twistd k3net`: the command line, and what it makes."""
+
+import os
+import signal
+import sys
+import threading
+import time
+from typing import Any
+
+from twisted.application.service import IService, Service
+from twisted.internet.defer import inlineCallbacks
+from twisted.internet.threads import deferToThread
+from twisted.logger import ILogObserver
+from twisted.python.components import Componentized
+from twisted.python.usage import Options as BaseOptions
+from twisted.python.usage import UsageError
+
+from k3net.config import Loaded, load
+from k3net.config.load import config_path
+from k3net.daemon import Daemon
+from k3net.errors import K3netError
+from k3net.log import make_logger, observer
+
+_LAST_GRACE = 15.0
+
+
+class Options(BaseOptions):
+    """The flags of spec/1-nodes-and-mdns.md; every other setting is in the file or the environment."""
+
+    synopsis = "[options]"
+    longdesc = "Finds this network's machines and keeps a Kubernetes-style Node record for each."
+    optParameters = [  # noqa: RUF012 - Twisted's way to say it
+        ["config", "c", None, "YAML file (also CONFIG_PATH); none means the defaults"],
+        ["listen", None, None, "address of the health server, announced by mDNS (:7946)"],
+        ["service", None, None, "DNS-SD service type (_k3._tcp)"],
+        ["domain", None, None, "DNS-SD domain (local.)"],
+        ["node-name", None, None, "name of the own node (also NODE_NAME; else the host name)"],
+        ["peer-ttl", None, None, "no evidence for so long makes a Node NotReady (90s)"],
+        ["register-self", None, None, "also keep a Node for this machine: true or false (true)"],
+    ]
+
+    def parseOptions(self, options: Any = None) -> None:
+        """One line on standard error and exit status 2 for whatever is wrong with the words or the settings."""
+        try:
+            super().parseOptions(_go_style(list(sys.argv[1:] if options is None else options)))
+        except (UsageError, K3netError) as error:
+            print(f"k3net: {error}", file=sys.__stderr__)
+            raise SystemExit(2) from None
+
+    def postOptions(self) -> None:
+        self.loaded = self.load()
+        for warning in self.loaded.warnings:
+            print(f"k3net: {warning}", file=sys.__stderr__)
+        parent = self.parent
+        if parent is not None and parent["nodaemon"] and parent["pidfile"] == "twistd.pid":
+            parent["pidfile"] = ""  # a read-only directory would keep the daemon from starting
+
+    def load(self) -> Loaded:
+        """The settings that file, environment and flags give now; ConfigError."""
+        flags = {name.replace("-", "_"): self[name] for name in self.defaults if name != "config"}
+        return load(config_path(self["config"], os.environ), os.environ, flags)
+
+    def observer(self) -> Any:
+        """What writes the log, or None when twistd's own flags say how."""
+        parent: Any = self.parent or {}
+        log = self.loaded.settings.log
+        if any(parent.get(flag) for flag in ("logger", "logfile", "syslog")):
+            return None
+        return observer(log.level, log.format, log.path or ("" if parent.get("nodaemon") else "twistd.log"))
+
+
+def _go_style(words: list[str]) -> list[str]:
+    """`--register-self` alone means true, as Go's flags have it."""
+    return ["--register-self=true" if word == "--register-self" else word for word in words]
+
+
+class Root(Service):
+    """The daemon and what it needs of the process: a monotonic clock, SIGHUP, and an end that comes."""
+
+    def __init__(self, reactor: Any, options: Options):
+        self._reactor = reactor
+        self._options = options
+        self._log = make_logger()
+        self._daemon: Any = None
+        self._reloading = False
+
+    def setServiceParent(self, parent: Any) -> None:
+        writes = self._options.observer()
+        if writes is not None and isinstance(parent, Componentized):
+            parent.setComponent(ILogObserver, writes)
+        super().setServiceParent(parent)
+
+    def startService(self) -> None:
+        super().startService()
+        self._reactor.seconds = time.monotonic  # before the first timer: a clock set back stops them otherwise
+        self._daemon = Daemon(self._reactor, self._options.loaded.settings, wall=time.time, environ=os.environ)
+        try:
+            self._daemon.startService()
+        except Exception as error:
+            print(f"k3net: {error}", file=sys.__stderr__)
+            raise SystemExit(1) from None
+        signal.signal(signal.SIGHUP, lambda *_: self._reactor.callFromThread(self._reload))
+
+    def stopService(self) -> Any:
+        super().stopService()
+        last = threading.Timer(_LAST_GRACE, os._exit, [1])  # a thread that hangs would keep the process for ever
+        last.daemon = True
+        last.start()
+        return self._daemon.stopService()
+
+    @inlineCallbacks
+    def _reload(self):
+        if self._reloading:
+            return
+        self._reloading = True
+        try:
+            loaded = yield deferToThread(self._options.load)
+            yield self._daemon.reload(loaded.settings)
+            self._log.info("reloaded")
+        except Exception as error:
+            self._log.error("not reloaded, the old settings stay: {error}", error=error)
+        finally:
+            self._reloading = False
+
+
+def makeService(options: Options) -> IService:
+    from twisted.internet import reactor
+
+    return Root(reactor, options)  # type: ignore[return-value]
