@@ -62,7 +62,8 @@ class Peer:
         if held is not None and not o.newer_than(held):
             return
         self.observations[o.source] = o
-        if held is None or held.lapsed(o.seen_at) or not o.same_claim(held) or self._left():
+        late = held is not None and (held.lapsed(o.seen_at) or held.lapses_at < self._valid_until)
+        if held is None or late or not o.same_claim(held) or self._left():
             self._valid_until = float("-inf")
             self.changes += 1
 
