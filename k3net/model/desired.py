@@ -28,7 +28,8 @@ def readiness(observations: Mapping[str, Observation], now: float) -> Readiness:
     adopted word of the store counts only while no source of this daemon speaks.
     """
     live = [observations[s] for s in SOURCES if s in observations and not observations[s].lapsed(now)]
-    left = max((o for o in observations.values() if o.goodbye), key=lambda o: o.seen_at, default=None)
+    goodbyes = [observations[s] for s in SOURCES if s in observations and observations[s].goodbye]
+    left = max(goodbyes, key=lambda o: o.seen_at, default=None)
     spoken = [o for o in live if o.source not in _DERIVED]
     if left is not None and not spoken:
         live = [o for o in live if o.source == "liveness" and o.seen_at > left.seen_at and o.meta.get("node")]
@@ -42,7 +43,7 @@ def readiness(observations: Mapping[str, Observation], now: float) -> Readiness:
             return Readiness("False", left.reason or "PeerGoodbye", left.message or "peer said goodbye", (left,))
         told = observations.get("store")
         if told is not None and not told.ready and len(observations) == 1:
-            return Readiness("False", told.reason, told.message, (told,))
+            return Readiness("False", told.reason or "NotReady", told.message, (told,))
         return Readiness("False", "PeerExpired", "peer ttl exceeded", tuple(observations.values()))
     best = min(live, key=lambda o: _MOST_TELLING.index(o.source))
     return Readiness("True", best.reason, best.message, tuple(live))
