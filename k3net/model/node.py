@@ -67,7 +67,7 @@ class Node:
 
     @property
     def uid(self) -> str:
-        return str(self._metadata.get("uid") or "")
+        return _text(self._metadata, "uid")
 
     @property
     def managed(self) -> bool:
@@ -77,7 +77,7 @@ class Node:
     @property
     def addresses(self) -> tuple[tuple[str, str], ...]:
         """(type, address) pairs of corev1.NodeAddress."""
-        return tuple((str(a.get("type", "")), str(a.get("address", ""))) for a in self._status.get("addresses") or ())
+        return tuple((_text(a, "type"), _text(a, "address")) for a in self._status.get("addresses") or ())
 
     @property
     def internal_ips(self) -> tuple[str, ...]:
@@ -95,7 +95,9 @@ class Node:
     @property
     def pod_cidrs(self) -> tuple[str, ...]:
         spec = self.manifest.get("spec") or {}
-        return tuple(spec.get("podCIDRs") or filter(None, [spec.get("podCIDR")]))
+        several = spec.get("podCIDRs")
+        cidrs = several if isinstance(several, list) and several else [spec.get("podCIDR")]
+        return tuple(cidr for cidr in cidrs if isinstance(cidr, str) and cidr)
 
     @property
     def port(self) -> int:
@@ -145,13 +147,13 @@ class Node:
                 **(metadata.get("annotations") or {}),
                 LAST_SEEN: rfc3339.format_nanos(seen),
             }
-        status = manifest["status"] = dict(manifest["status"])
+        status = manifest["status"] = dict(self._status)
         at = rfc3339.format_seconds(now)
         status["conditions"] = [
             {**c, "lastHeartbeatTime": at, "lastTransitionTime": c.get("lastTransitionTime") or at}
             if c.get("type") == "Ready"
             else c
-            for c in status["conditions"]
+            for c in status.get("conditions") or ()
         ]
         return replace(self, manifest=manifest)
 
@@ -163,12 +165,17 @@ def _part(parent: Any, key: str, name: str) -> Mapping[str, Any]:
     return part or {}
 
 
+def _text(part: Mapping[str, Any], key: str) -> str:
+    value = part.get(key)
+    return value if isinstance(value, str) else ""
+
+
 def _condition(c: Mapping[str, Any]) -> Condition:
     return Condition(
-        str(c.get("type", "")),
-        str(c.get("status", "Unknown")),
-        str(c.get("reason", "")),
-        str(c.get("message", "")),
+        _text(c, "type"),
+        _text(c, "status") or "Unknown",
+        _text(c, "reason"),
+        _text(c, "message"),
         rfc3339.parse(c.get("lastTransitionTime")),
         rfc3339.parse(c.get("lastHeartbeatTime")),
     )
