@@ -14,7 +14,7 @@ SOURCES = ("own", "mdns", "consul", "checker", "liveness", "store")
 _LABEL = r"[a-z0-9](?:[-a-z0-9]{0,61}[a-z0-9])?"
 _NAME = re.compile(rf"{_LABEL}(?:\.{_LABEL})*")
 _REASON = re.compile(r"[A-Za-z](?:[A-Za-z0-9_,:]{0,126}[A-Za-z0-9_])?")
-_PRINTABLE = re.compile(r"[^\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]*")
+_PRINTABLE = re.compile(r"[^\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]*")
 _MOST_ADDRESSES = 16
 _MOST_META = 16
 _LONGEST_TEXT = 255
@@ -38,7 +38,8 @@ def usable_address(text: object) -> "IPv4Address | IPv6Address | None":
     if address is None or address.is_loopback or address.is_multicast or address.is_unspecified:
         return None
     if isinstance(address, IPv6Address):
-        return None if address.is_link_local or address.ipv4_mapped or address.scope_id else address
+        unreachable = address.is_link_local or address.is_reserved or address.ipv4_mapped or address.scope_id
+        return None if unreachable else address
     return None if address.is_reserved or address.packed[0] == 0 else address
 
 
@@ -51,8 +52,8 @@ def in_family_order(addresses: Iterable[str]) -> tuple[str, ...]:
 class Observation:
     """Source `source` saw `peer` at `seen_at`, and the claim holds for `ttl` seconds; `ttl=0` is a goodbye.
 
-    `seen_at` is monotonic seconds. `addresses` are texts of usable addresses, `port` is 0 when unknown, `ready=False`
-    is a live denial. A broken rule raises InvalidObservation, which names the field.
+    `seen_at` is monotonic seconds. `addresses` are texts of usable addresses, kept in canonical form; `port` is 0 when
+    unknown, `ready=False` is a live denial. A broken rule raises InvalidObservation, which names the field.
     """
 
     peer: str
@@ -78,21 +79,23 @@ class Observation:
             raise InvalidObservation("ttl", "not a time to live")
         if len(self.addresses) > _MOST_ADDRESSES:
             raise InvalidObservation("addresses", "too many")
-        if not all(map(usable_address, self.addresses)):
+        usable = [usable_address(address) for address in self.addresses]
+        if None in usable:
             raise InvalidObservation("addresses", "not usable from another machine")
+        object.__setattr__(self, "addresses", tuple(map(str, usable)))
         if type(self.port) is not int or not 0 <= self.port <= 65535:
             raise InvalidObservation("port", "not 0 to 65535")
         if self.reason and not _REASON.fullmatch(self.reason):
             raise InvalidObservation("reason", "not a condition reason")
         if len(self.meta) > _MOST_META:
             raise InvalidObservation("meta", "too many entries")
-        for text in (self.message, *self.meta.values(), *self.pod_cidrs):
-            if len(text) > _LONGEST_TEXT or not _PRINTABLE.fullmatch(text):
-                raise InvalidObservation("meta", "too long, or not printable")
+        for key, texts in (("message", (self.message,)), ("meta", self.meta.values()), ("pod_cidrs", self.pod_cidrs)):
+            if any(len(text) > _LONGEST_TEXT or not _PRINTABLE.fullmatch(text) for text in texts):
+                raise InvalidObservation(key, "too long, or not printable")
 
     def lapsed(self, now: float) -> bool:
         """Whether the claim no longer holds at `now`: a ttl's last moment still counts, a goodbye never did."""
-        return self.goodbye or now - self.seen_at > self.ttl
+        return self.goodbye or now > self.lapses_at
 
     @property
     def goodbye(self) -> bool:
