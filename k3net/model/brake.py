@@ -43,7 +43,7 @@ class Brake:
         down = len(held | falling | self.held & wanting)
         of = down + standing
         deaf = of >= LEAST and (reach.last_answer is None or now - reach.last_answer > self.silence)
-        many = down >= LEAST and down >= SHARE * of
+        many = down >= LEAST and down / of >= SHARE
         if self.held_since is not None and self._lets_go(now, reach):
             self._free_until = now + self.peer_ttl
         if not self.enabled or not held or now <= self._free_until or not (many or deaf):
