@@ -5,14 +5,15 @@ import re
 from datetime import datetime, timedelta, timezone
 
 _FORM = re.compile(
-    r"(\d{4})-(\d\d)-(\d\d)[Tt ](\d\d):(\d\d):(\d\d)(?:\.(\d{1,18}))?(?:([Zz])|([+-])(\d\d):(\d\d))", re.ASCII
+    r"(\d{4})-(\d\d)-(\d\d)[Tt ](\d\d):(\d\d):([0-5]\d|60)(?:\.(\d{1,18}))?(?:([Zz])|([+-])([01]\d|2[0-3]):([0-5]\d))",
+    re.ASCII,
 )
 _EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 
 
 def format_seconds(wall: float) -> str:
     """`2026-11-20T18:15:47Z`: metav1.Time, whole seconds."""
-    return (_EPOCH + timedelta(seconds=math.floor(wall))).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return (_EPOCH + timedelta(seconds=math.floor(wall))).isoformat()[:-6] + "Z"
 
 
 def format_nanos(wall: float) -> str:
