@@ -1,21 +1,24 @@
-"""`fetch`: the one way out by HTTP, with one deadline and one cap for all of it."""
+"""`fetch`: the one way out by HTTP, with one deadline and one cap for all of it.
+
+Twisted's Agent asks and treq collects. treq's client is left out: it keeps cookies, offers and unpacks gzip, and cannot
+ask an IPv6 address (hyperlink takes it for a name to encode).
+"""
 
 from dataclasses import dataclass
 from typing import Any
 
 import msgspec
-from treq.client import HTTPClient
 from treq.content import collect
 from twisted.internet import error as net
 from twisted.internet.abstract import isIPAddress, isIPv6Address
-from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.internet.defer import Deferred, maybeDeferred, succeed
 from twisted.internet.endpoints import HostnameEndpoint, TCP4ClientEndpoint, TCP6ClientEndpoint
 from twisted.internet.interfaces import IStreamClientEndpoint
 from twisted.protocols.policies import ProtocolWrapper, WrappingFactory
 from twisted.python.failure import Failure
 from twisted.web.client import URI, Agent
 from twisted.web.http_headers import Headers
-from twisted.web.iweb import IAgent, IAgentEndpointFactory
+from twisted.web.iweb import IAgentEndpointFactory, IBodyProducer
 from zope.interface import implementer
 
 from k3net.errors import K3netError
@@ -88,41 +91,10 @@ def fetch(
     address is not.
     """
     attempt = _Attempt(reactor, url, timeout, max_bytes)
-    sent = {"Accept-Encoding": "identity", **(headers or {})}
-    # A client of its own for each request: treq's keeps the cookies that a server hands it.
-    client: Any = HTTPClient(_Plain(Agent.usingEndpointFactory(reactor, attempt)))  # type: ignore[arg-type]
-    result: Deferred[Response] = maybeDeferred(
-        client.request,
-        method,
-        url,
-        headers=sent,
-        data=data,
-        allow_redirects=False,
-        unbuffered=True,
-        reactor=reactor,
-    )
+    result: Deferred[Response] = maybeDeferred(attempt.ask, method, headers or {}, data)
     result.addCallback(attempt.read)
     result.addTimeout(timeout, reactor, attempt.late)
     return result.addErrback(attempt.failed)
-
-
-@implementer(IAgent)
-class _Plain:
-    """Undoes treq's offer to take gzip, and refuses an answer that is encoded all the same."""
-
-    def __init__(self, agent: Any):
-        self._agent = agent
-
-    def request(self, method: bytes, uri: bytes, headers: Any = None, bodyProducer: Any = None) -> Any:
-        headers.setRawHeaders(b"Accept-Encoding", [b"identity"])
-
-        def check(response: Any) -> Any:
-            for coding in response.headers.getRawHeaders(b"Content-Encoding", []):
-                if coding.strip().lower() not in (b"", b"identity"):
-                    raise _Encoded(coding)
-            return response
-
-        return self._agent.request(method, uri, headers, bodyProducer).addCallback(check)
 
 
 class _Encoded(Exception):
@@ -147,10 +119,16 @@ class _Attempt:
         self._late = False
         self.full = False
 
+    def ask(self, method: str, headers: "dict[str, str]", data: "bytes | None") -> Any:
+        sent = Headers({"Accept-Encoding": ["identity"], **{name: [value] for name, value in headers.items()}})
+        body: Any = None if data is None else _Body(data)
+        agent = Agent.usingEndpointFactory(self._reactor, self)
+        return agent.request(method.encode("ascii"), self._url.encode("ascii"), sent, body)
+
     def endpointForURI(self, uri: URI) -> "_Attempt":
-        if uri.scheme != b"http":
-            raise ValueError("only http is spoken")
         host = uri.host.decode("ascii")
+        if uri.scheme != b"http" or not host or (":" in host and not isIPv6Address(host)):
+            raise ValueError("expected http://host:port/path")
         if isIPAddress(host):
             self._endpoint = TCP4ClientEndpoint(self._reactor, host, uri.port, timeout=self._timeout)
         elif isIPv6Address(host):
@@ -169,6 +147,9 @@ class _Attempt:
         return self._endpoint.connect(watching).addCallback(connected)
 
     def read(self, response: Any) -> "Deferred[Response]":
+        for coding in response.headers.getRawHeaders("Content-Encoding", []):
+            if coding.strip().lower() not in ("", "identity"):
+                raise _Encoded(coding)
         body = bytearray()
 
         def take(data: bytes) -> None:
@@ -225,6 +206,24 @@ def _connect_word(failure: Failure) -> str:
     if failure.check(ValueError):
         return f"not a URL for this: {failure.value}"
     return ""
+
+
+@implementer(IBodyProducer)
+class _Body:
+    """A body that is there already."""
+
+    def __init__(self, data: bytes):
+        self._data = data
+        self.length = len(data)
+
+    def startProducing(self, consumer: Any) -> "Deferred[None]":
+        consumer.write(self._data)
+        return succeed(None)
+
+    def pauseProducing(self) -> None:
+        """All of it has been written."""
+
+    resumeProducing = stopProducing = pauseProducing
 
 
 class _Wire(ProtocolWrapper):

@@ -10,10 +10,12 @@ from twisted.internet.defer import gatherResults
 from twisted.internet.endpoints import TCP4ServerEndpoint
 from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.task import deferLater
-from twisted.trial.unittest import SynchronousTestCase, TestCase
+from twisted.trial.unittest import SkipTest, SynchronousTestCase, TestCase
 from twisted.web.http_headers import Headers
 
 from k3net.http import BrokenAnswer, ConnectFailed, FetchError, NotHTTP, Response, TimedOut, TooLarge, fetch
+from k3net.web.health import health_routes
+from k3net.web.site import Listener
 
 
 class Info(msgspec.Struct):
@@ -94,6 +96,15 @@ class FetchTests(TestCase):
         self.assertIn(b"Accept-Encoding: identity\r\n", sent)
         self.assertTrue(sent.endswith(b"\r\n\r\nbody"))
 
+    async def test_an_ipv6_address_is_asked_directly(self):
+        if not socket.has_dualstack_ipv6():
+            raise SkipTest("this machine has no IPv6")
+        listener = Listener(reactor, "[::1]:0", health_routes(lambda: {"node": "n6"}))
+        listener.startService()
+        self.addCleanup(listener.stopService)
+        response = await fetch(reactor, "GET", f"http://[::1]:{listener.port}/info")
+        self.assertEqual(response.json(Info), Info("n6"))
+
     async def test_a_redirect_is_an_answer_and_is_not_followed(self):
         url = await self.serving(reply=b"HTTP/1.1 302 F\r\nLocation: http://127.0.0.1:1/\r\nContent-Length: 0\r\n\r\n")
         self.assertEqual((await fetch(reactor, "GET", url)).status, 302)
@@ -134,6 +145,11 @@ class FetchTests(TestCase):
             with self.subTest(script=script):
                 self.assertEqual(await self.failing(NotHTTP, await self.serving(**script), timeout=0.3), reason)
                 await self.all_closed()
+
+    async def test_what_cannot_become_http_is_not_waited_for(self):
+        begun = time.monotonic()
+        await self.failing(NotHTTP, await self.serving(greeting=b"220 ", hangs_up=False), timeout=5)
+        self.assertLess(time.monotonic() - begun, 2.0)
 
     async def test_the_deadline_covers_headers_and_body(self):
         for reply in (b"HTTP/1.1 200 OK\r\nX: ", b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nabc"):

@@ -85,6 +85,9 @@ class Channel(http.HTTPChannel):
         if name.lower() == b"content-length" and len(value.strip()) > _LENGTH_DIGITS:
             self.refuse(BodyTooLarge("no body is that long"))
             return False
+        if b"\0" in line:
+            self.refuse(BadRequest("a header has a NUL"))
+            return False
         return bool(super().headerReceived(line))
 
     def lineLengthExceeded(self, line: bytes) -> None:

@@ -77,6 +77,14 @@ class Request(http.Request):
         elif not self.channel.refused:
             super().handleContentChunk(data)
 
+    def requestReceived(self, command: bytes, path: bytes, version: bytes) -> None:
+        """As twisted.web has it, except that no form is parsed: 16 MiB of one take it 1.8 s."""
+        self.content.seek(0)
+        self.method, self.uri, self.clientproto = command, path, version
+        self.path, _, query = path.partition(b"?")
+        self.args = http.parse_qs(query, True)
+        self.process()
+
     def process(self) -> None:
         self.setHeader(b"Server", SERVER)
         self.setHeader(b"Date", http.datetimeToString())

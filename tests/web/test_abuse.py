@@ -118,6 +118,18 @@ class AbuseTests(TestCase):
             self.assertEqual(answer.headers["connection"], "close")
             self.assertLess(time.monotonic() - begun, 1.0)
 
+    async def test_a_refusal_reaches_a_client_that_goes_on_sending(self):
+        def upload():
+            with connect(self.port) as sock:
+                sock.sendall(request("/values", "Content-Length: 500000", method="POST"))
+                for _ in range(5):
+                    time.sleep(0.02)
+                    sock.sendall(b"1" * 50_000)
+                return parse(read_all(sock))
+
+        [answer] = await deferToThread(upload)
+        self.assertEqual(answer.status, 413)
+
     async def test_a_length_of_ten_thousand_digits_is_refused(self):
         [answer] = await talk(self.port, request("/values", "Content-Length: " + "9" * 10000, method="POST"))
         self.assertEqual(answer.status, 413)

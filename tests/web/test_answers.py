@@ -112,8 +112,9 @@ class AnswerTests(TestCase):
         self.assertEqual(answer.json, {"node": "n1", "port": 7946})
         wrong = await self.ask("/probes", "Content-Type: application/json", method="POST", body=b'{"node":1}')
         self.assertEqual((wrong.status, wrong.json["details"]), (400, "$.node"))
-        form = await self.ask("/probes", "Content-Type: text/plain", method="POST", body=b"node=1")
-        self.assertEqual(form.status, 415)
+        for kind in ("text/plain", "application/x-www-form-urlencoded", "multipart/form-data; boundary=x"):
+            form = await self.ask("/probes", f"Content-Type: {kind}", method="POST", body=b"node=1")
+            self.assertEqual(form.status, 415)
 
     async def test_a_chunked_body_is_a_body(self):
         head = request("/probes", "Content-Type: application/json", "Transfer-Encoding: chunked", method="POST")
