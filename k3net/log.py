@@ -39,6 +39,7 @@ def observer(level: str, form: str, path: str) -> Any:
     file: Any = LogFile.fromFullPath(path, rotateLength=_ROTATE_AT, maxRotatedFiles=_KEPT) if path else sys.stdout
     writer = JSONLines(file) if form == "json" else textFileLogObserver(file)
     lowest = LogLevelFilterPredicate(LogLevel.lookupByName(_LEVELS.get(level, level)))
+    lowest.setLogLevelForNamespace("twisted.web.client", LogLevel.warn)  # two lines for each request otherwise
     return FilteringLogObserver(writer, [lowest])  # type: ignore[arg-type, list-item]
 
 

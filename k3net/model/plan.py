@@ -37,7 +37,7 @@ def plan(
 ) -> Iterator[Step]:
     """Yield the steps that make `stored` say what is desired; Nodes that others manage get none.
 
-    `now` is wall-clock seconds. A Node that says the same is written again only when there is news of the machine and
+    `now` is wall-clock seconds. A Node that says the same is written again only while it is Ready, when
     its heartbeat is `report_every` old, or lies further in the future than that (another machine's clock).
     """
     for name, want in desired.items():
@@ -46,16 +46,11 @@ def plan(
             yield Create(want.stamped(now))
         elif have.managed:
             new = want.carrying(have)
-            if new.manifest != have.manifest or (_has_news(want, have) and report_is_due(have, now, report_every)):
+            if new.manifest != have.manifest or _due(want, have, now, report_every):
                 yield Update(new.stamped(now), planned_against=have.version)
 
 
-def report_is_due(have: Node, now: float, report_every: float) -> bool:
-    """Whether the heartbeat of this stored Node is old enough (wall clock) to be brought forward."""
+def _due(want: Node, have: Node, now: float, report_every: float) -> bool:
+    """Whether to report that a machine is still there; one that stays silent is not reported again and again."""
     beat = have.ready.last_heartbeat
-    return beat is None or not -report_every < now - beat < report_every
-
-
-def _has_news(want: Node, have: Node) -> bool:
-    """Whether the machine was seen since; one that stays silent is not reported again and again."""
-    return want.ready.status == "True" or (want.last_seen or 0.0) > (have.seen or 0.0)
+    return want.ready.status == "True" and (beat is None or not -report_every < now - beat < report_every)
