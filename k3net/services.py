@@ -53,7 +53,8 @@ class Periodic(Service):
     def startService(self) -> None:
         super().startService()
         self.started_at = self._clock.seconds()
-        self._timer = self._clock.callLater(self._first, self._call)
+        if self._under_way is None:
+            self._timer = self._clock.callLater(self._first, self._call)
 
     def kick(self, within: float = 0.0) -> None:
         """Call within so many seconds, or as soon as the call under way has ended."""
@@ -97,10 +98,9 @@ class Periodic(Service):
         maybeDeferred(self._f).addCallbacks(succeeded, failed).addBoth(ended)
 
     def _delay(self, begun: float) -> float:
-        if self._again_in is not None:
-            return self._again_in
         spread = self._interval * self._jitter * (2 * random.random() - 1)  # noqa: S311 - timing, not a secret
-        return max(0.0, begun + self._interval + spread - self._clock.seconds())
+        usual = max(0.0, begun + self._interval + spread - self._clock.seconds())
+        return usual if self._again_in is None else min(self._again_in, usual)
 
     def stopService(self) -> "Deferred[None] | None":
         super().stopService()
