@@ -7,7 +7,6 @@ import sys
 from collections.abc import Sequence
 
 from k3net.cli.client import add_options
-from k3net.cli.table import silence_stdout
 from k3net.cli.text import escaped
 from k3net.errors import ConfigError, K3netError
 
@@ -47,10 +46,8 @@ def main(argv: "Sequence[str] | None" = None) -> int:
     except K3netError as error:
         return _failed(str(error))
     except BrokenPipeError:
-        silence_stdout()
         return 0
     except OSError as error:
-        silence_stdout()
         return _failed(error.strerror or str(error))
     except RecursionError:
         return _failed("the answer is nested too deeply to be shown")

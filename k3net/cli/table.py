@@ -1,6 +1,5 @@
 """Tables as kubectl prints them: three spaces between columns, no lines; on a terminal with a little colour."""
 
-import os
 import shutil
 import sys
 from collections.abc import Callable, Iterable, Sequence
@@ -95,9 +94,3 @@ def fitted(widths: Sequence[int], elastic: Sequence[bool], room: int) -> list[in
             break
         fit[widest] -= 1
     return fit
-
-
-def silence_stdout() -> None:
-    """Send what is still buffered nowhere: nobody reads standard output, or it cannot be written."""
-    if sys.stdout is not None:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

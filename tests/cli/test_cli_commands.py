@@ -268,6 +268,15 @@ def test_a_reader_that_has_enough_is_no_failure() -> None:
                 assert (running.wait(20), running.stderr.read()) == (0, b"")
 
 
+def test_a_reader_that_never_read_is_no_failure(api: FixtureApi) -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    command = [*COMMAND, "nodes", "--addr", api.url]
+    done = subprocess.run(command, stdout=writing, stderr=subprocess.PIPE, env=environment(), check=False)
+    os.close(writing)
+    assert (done.returncode, done.stderr) == (0, b"")
+
+
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs /dev/full")
 def test_output_that_cannot_be_written_is_one_line(api: FixtureApi) -> None:
     with open("/dev/full", "w") as full:
