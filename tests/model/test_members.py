@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from k3net.model.members import is_member, writer_of, writes_itself
+from k3net.model.members import Writers, is_member, writer_of, writes_itself
 from k3net.model.observation import Observation
 from k3net.model.peers import Peer
 
@@ -61,6 +61,27 @@ def test_one_who_joins_takes_over_only_what_it_writes():
 def test_without_members_there_is_no_writer():
     with pytest.raises(ValueError, match="empty"):
         writer_of("n1", [])
+
+
+@given(st.lists(st.frozensets(st.sampled_from(MEMBERS[:5] + NAMES[:5]), min_size=1), min_size=1, max_size=6))
+def test_remembered_writers_are_the_writers_through_every_change_of_members(fleets):
+    writers = Writers(fleets[0])
+    asked = NAMES[:20]
+    for fleet in fleets:
+        before = {name: writers.of(name) for name in asked}
+        moved = writers.change(fleet)
+        after = {name: writer_of(name, fleet) for name in asked}
+        assert {name: writers.of(name) for name in asked} == after
+        assert sorted(moved) == sorted(name for name in asked if before[name] != after[name])
+
+
+def test_a_name_that_is_forgotten_moves_no_more():
+    writers = Writers(MEMBERS[:1])
+    assert writers.of("n1") == MEMBERS[0]
+    writers.forget("n1")
+    writers.forget("n1")
+    assert writers.change(frozenset(MEMBERS[1:2])) == []
+    assert writers.of("n1") == MEMBERS[1]
 
 
 @pytest.mark.parametrize(

@@ -131,6 +131,15 @@ def test_a_peer_is_verified_by_more_than_a_multicast():
     assert peer.verified
 
 
+def test_a_peer_is_silent_from_its_last_lapse_or_its_goodbye():
+    peer = Peer("n1")
+    peer.observe(heard("n1", "mdns", 5.0))
+    peer.observe(heard("n1", "liveness", 9.0))
+    assert peer.silent_since == 99.0
+    peer.observe(heard("n1", "mdns", 20.0, ttl=0.0))
+    assert peer.silent_since == 20.0
+
+
 def test_a_source_that_is_dropped_has_never_spoken():
     peer = Peer("n1")
     peer.observe(heard("n1", "consul", ready=False))
