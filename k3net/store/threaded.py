@@ -1,0 +1,200 @@
+"""A driver as Deferreds: its calls run one after another in a thread of their own, each with a deadline."""
+
+from collections.abc import Sequence
+from functools import partial
+from threading import Lock, Thread
+from typing import Any
+
+from twisted.application.service import Service
+from twisted.internet.defer import Deferred, fail
+from twisted.internet.threads import deferToThreadPool
+from twisted.python.failure import Failure
+from twisted.python.threadpool import ThreadPool
+
+from k3net.errors import CorruptRecord, StoreOverloaded, StoreUnavailable
+from k3net.log import make_logger
+from k3net.model.node import Node
+from k3net.model.plan import Step
+from k3net.store.interface import Listing, OpenDriver, Outcomes
+
+
+class ThreadedStore(Service):
+    """The verbs of IStore as Deferreds; `open_driver()` is called in the thread, again by each call until it succeeds.
+
+    A call that takes longer than `deadline` seconds fails with StoreUnavailable, its outcome unknown; while it hangs,
+    further calls fail at once, as they do with StoreOverloaded when `queue` calls are under way or waiting.
+    `last_success` and `unavailable_since` are times of `reactor`, or None; `last_error` is a text or "".
+    Stopping waits `grace` seconds for what was asked before, then leaves the thread to the end of the process.
+    """
+
+    def __init__(
+        self,
+        reactor: Any,
+        open_driver: OpenDriver,
+        *,
+        queue: int = 64,
+        deadline: float = 10.0,
+        grace: float = 5.0,
+        name: str = "store",
+    ):
+        self._reactor = reactor
+        self._open_driver = open_driver
+        self._queue = queue
+        self._deadline = deadline
+        self._grace = grace
+        self._thread: _DriverThread | None = None
+        self._calls: dict[_Call, None] = {}
+        self._log = make_logger()
+        self.name = name
+        self.last_success: float | None = None
+        self.unavailable_since: float | None = None
+        self.last_error = ""
+
+    def list(self) -> "Deferred[Listing]":
+        return self._call("list")
+
+    def get(self, name: str) -> "Deferred[Node | None]":
+        return self._call("get", name)
+
+    def apply(self, steps: Sequence[Step]) -> "Deferred[Outcomes]":
+        return self._call("apply", tuple(steps))
+
+    def identity(self) -> "Deferred[str]":
+        return self._call("identity")
+
+    def startService(self) -> None:
+        super().startService()
+        self._thread = _DriverThread(self._open_driver, self.name)
+        self._calls = {}
+
+    def stopService(self) -> "Deferred[None] | None":
+        super().stopService()
+        thread, self._thread = self._thread, None
+        if thread is None:
+            return None
+        stopped: Deferred[None] = Deferred()
+        calls = self._calls
+
+        def give_up() -> None:
+            self._log.warn("{store} does not answer; left behind", store=self.name)
+            for call in tuple(calls):
+                call.expire(f"{self.name}: stopped before it answered")
+            stopped.callback(None)
+
+        def closed(result: Any) -> None:
+            if isinstance(result, Failure):
+                self._log.warn("{store} did not close: {error}", store=self.name, error=result.getErrorMessage())
+            thread.join()
+            if timer.active():
+                timer.cancel()
+                stopped.callback(None)
+
+        timer = self._reactor.callLater(self._grace, give_up)
+        deferToThreadPool(self._reactor, thread.pool, thread.close).addBoth(closed)
+        return stopped
+
+    def _call(self, verb: str, *args: Any) -> "Deferred[Any]":
+        if self._thread is None:
+            return fail(StoreUnavailable(f"{self.name}: not running"))
+        if any(call.hung for call in self._calls):
+            return fail(StoreUnavailable(f"{self.name}: still busy with a call that timed out; not begun"))
+        if len(self._calls) >= self._queue:
+            return fail(StoreOverloaded(f"{self.name} overloaded: {self._queue} calls are waiting; not begun"))
+        calls = self._calls
+
+        def late() -> None:
+            call.expire(f"{self.name}: {verb} timed out after {self._deadline:g} s")
+            self._failed(f"{verb} timed out")
+
+        def ended(result: Any) -> None:
+            del calls[call]
+            if not isinstance(result, Failure) or result.check(CorruptRecord):
+                self._succeeded()
+            elif not result.check(_Expired):
+                self._failed(result.getErrorMessage())
+            call.answer(result)
+
+        call = _Call(self._reactor.callLater(self._deadline, late))
+        calls[call] = None
+        work = partial(call.run, self._thread, verb, args)
+        deferToThreadPool(self._reactor, self._thread.pool, work).addBoth(ended)
+        return call.result
+
+    def _succeeded(self) -> None:
+        if self.unavailable_since is not None:
+            self._log.info("{store} answers again", store=self.name)
+        self.last_success = self._reactor.seconds()
+        self.unavailable_since = None
+        self.last_error = ""
+
+    def _failed(self, error: str) -> None:
+        if self.unavailable_since is None:
+            self.unavailable_since = self._reactor.seconds()
+        if error != self.last_error:
+            self._log.warn("{store} is unavailable: {error}", store=self.name, error=error)
+        self.last_error = error
+
+
+class _Expired(Exception):
+    """The caller has been told "not begun", so it must not begin."""
+
+
+class _Call:
+    """One call on its way: `result` fires once, from the thread or by the deadline, whichever is first."""
+
+    def __init__(self, timer: Any) -> None:
+        self.result: Deferred[Any] = Deferred()
+        self._timer = timer
+        self.hung = False
+        self._told = False
+        self._begun = Lock()
+
+    def run(self, thread: "_DriverThread", verb: str, args: "tuple[Any, ...]") -> Any:
+        if not self._begun.acquire(blocking=False):
+            raise _Expired
+        return thread.call(verb, args)
+
+    def expire(self, why: str) -> None:
+        if not self._tell():
+            return
+        self.hung = not self._begun.acquire(blocking=False)
+        self.result.errback(StoreUnavailable(f"{why}; {'outcome unknown' if self.hung else 'not begun'}"))
+
+    def answer(self, value: Any) -> None:
+        if self._tell():
+            self.result.callback(value)
+
+    def _tell(self) -> bool:
+        told, self._told = self._told, True
+        if self._timer.active():
+            self._timer.cancel()
+        return not told
+
+
+class _DaemonPool(ThreadPool):
+    """Threads that do not keep the process from ending."""
+
+    threadFactory: Any = partial(Thread, daemon=True)
+
+
+class _DriverThread:
+    """One thread and the driver that it opens, uses and closes; used in the thread, but for `pool` and `join`."""
+
+    def __init__(self, open_driver: OpenDriver, name: str | None):
+        self.pool = _DaemonPool(0, 1, name)
+        self.pool.start()
+        self._open_driver = open_driver
+        self._driver: Any = None
+
+    def call(self, verb: str, args: "tuple[Any, ...]") -> Any:
+        if self._driver is None:
+            self._driver = self._open_driver()
+        return getattr(self._driver, verb)(*args)
+
+    def close(self) -> None:
+        if self._driver is not None:
+            self._driver.close()
+
+    def join(self) -> None:
+        """End the thread, which has nothing left to do."""
+        self.pool.stop()
