@@ -99,6 +99,15 @@ def test_the_very_moment_of_the_lapse_is_the_same_for_a_fresh_and_a_remembered_a
         assert peer.desired(o.lapses_at).ready.status == "True"
 
 
+def test_the_same_connect_repeated_after_a_goodbye_revives():
+    peer = Peer("n1")
+    peer.observe(heard("n1", "liveness", 9.0, meta={"node": "n1"}))
+    peer.observe(heard("n1", "mdns", 10.0, ttl=0.0))
+    assert peer.desired(11.0).ready.status == "False"
+    peer.observe(heard("n1", "liveness", 12.0, meta={"node": "n1"}))
+    assert peer.desired(12.0).ready.status == "True"
+
+
 def test_older_news_changes_nothing():
     peer = Peer("n1")
     peer.observe(heard("n1", "mdns", 5.0, port=22))
