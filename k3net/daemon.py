@@ -96,6 +96,8 @@ class Daemon(Service):
 
     def look_at_host(self) -> None:
         self.host = host.look()
+        nodes = self.view.count()
+        self.notifier.status(f"{nodes['True']} of {nodes.total()} Nodes Ready")
 
     def loops(self) -> Iterator[Periodic]:
         """Every loop there is, for `/readyz` and the metrics."""

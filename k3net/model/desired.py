@@ -13,31 +13,38 @@ _MOST_TELLING = ("own", "consul", "liveness", "mdns", "checker", "store")
 
 @dataclass(frozen=True)
 class Readiness:
-    """What the observations say of a peer: `status` "True" or "False", and by which observations."""
+    """What the observations say of a peer: `status` "True" or "False", and `because` of which of them.
+
+    `live` says that the machine is seen, or denied, now; not so after a lapse or a goodbye.
+    """
 
     status: str
     reason: str
     message: str
     because: tuple[Observation, ...]
+    live: bool = False
 
 
 def readiness(observations: Mapping[str, Observation], now: float) -> Readiness:
     """Ready while a claim holds and none that holds denies it.
 
-    A goodbye outweighs what was heard before it, and every later connect that did not prove whose port it was; the
-    adopted word of the store counts only while no source of this daemon speaks.
+    A goodbye ends what its own source and the probes said; later only a connect that proved whose port it was counts
+    again. The own node's goodbye ends everything. The adopted word of the store counts only while no source of this
+    daemon speaks.
     """
     live = [observations[s] for s in SOURCES if s in observations and not observations[s].lapsed(now)]
     goodbyes = [observations[s] for s in SOURCES if s in observations and observations[s].goodbye]
     left = max(goodbyes, key=lambda o: o.seen_at, default=None)
     spoken = [o for o in live if o.source not in _DERIVED]
-    if left is not None and not spoken:
+    if left is not None and left.source == "own":
+        live = []
+    elif left is not None and not spoken:
         live = [o for o in live if o.source == "liveness" and o.seen_at > left.seen_at and o.meta.get("node")]
     elif any(o.source != "store" for o in live):
         live = [o for o in live if o.source != "store"]
     denial = next((o for o in live if not o.ready), None)
     if denial is not None:
-        return Readiness("False", denial.reason or "NotReady", denial.message, (denial,))
+        return Readiness("False", denial.reason or "NotReady", denial.message, (denial,), live=denial.source != "store")
     if not live:
         if left is not None:
             return Readiness("False", left.reason or "PeerGoodbye", left.message or "peer said goodbye", (left,))
@@ -46,7 +53,7 @@ def readiness(observations: Mapping[str, Observation], now: float) -> Readiness:
             return Readiness("False", told.reason or "NotReady", told.message, (told,))
         return Readiness("False", "PeerExpired", "peer ttl exceeded", tuple(observations.values()))
     best = min(live, key=lambda o: _MOST_TELLING.index(o.source))
-    return Readiness("True", best.reason, best.message, tuple(live))
+    return Readiness("True", best.reason, best.message, tuple(live), live=best.source != "store")
 
 
 def lapses_next(observations: Mapping[str, Observation], now: float) -> float:
@@ -71,7 +78,7 @@ def node_from(name: str, observations: Mapping[str, Observation], now: float) ->
     """The Node that these observations ask for at `now` (monotonic); no times in it (see `Node.stamped`)."""
     telling = _telling(observations, now)
     addresses, port = whereabouts(observations, now)
-    hostname = next((o.meta["hostname"] for o in telling if "hostname" in o.meta), name)
+    hostname = next((o.meta["hostname"] for o in telling if o.meta.get("hostname")), name)
     pid = next((o.meta["pid"] for o in telling if "pid" in o.meta), "")
     pod_cidrs = next((o.pod_cidrs for o in telling if o.pod_cidrs), ())
     ready = readiness(observations, now)
@@ -97,4 +104,4 @@ def node_from(name: str, observations: Mapping[str, Observation], now: float) ->
             "conditions": [{"type": "Ready", "status": ready.status, "reason": ready.reason, "message": ready.message}],
         },
     }
-    return Node(name, manifest)
+    return Node(name, manifest, live=ready.live)

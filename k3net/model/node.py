@@ -10,6 +10,8 @@ from k3net.model import rfc3339
 MANAGED = "k3.network/managed"
 LAST_SEEN = "k3.network/lastSeen"
 
+_OWN_ADDRESSES = ("Hostname", "InternalIP")
+
 
 @dataclass(frozen=True)
 class Condition:
@@ -28,13 +30,15 @@ class Node:
     """A view of one `v1` Node: `manifest` is the whole JSON object, with every field that k3net does not know.
 
     `version` is the store's own token, "" when the Node is not stored. `last_seen` (wall-clock seconds) is set on one
-    that observations ask for, and becomes the annotation `k3.network/lastSeen` when the Node is stamped.
+    that observations ask for, and becomes the annotation `k3.network/lastSeen` when the Node is stamped; `live` says
+    that a source of this daemon sees or denies the machine now.
     """
 
     name: str
     manifest: Mapping[str, Any]
     version: str = ""
     last_seen: float | None = None
+    live: bool = False
 
     @classmethod
     def from_manifest(cls, manifest: Any, version: str = "", name: str = "") -> "Node":
@@ -125,13 +129,15 @@ class Node:
         metadata = manifest["metadata"] = dict(have.manifest["metadata"])
         for key in ("labels", "annotations"):
             metadata[key] = {**(metadata.get(key) or {}), **want["metadata"][key]}
-        metadata.setdefault("uid", want["metadata"]["uid"])
+        metadata["uid"] = metadata.get("uid") or want["metadata"]["uid"]
         if self.pod_cidrs:
             manifest["spec"] = {**(manifest.get("spec") or {}), **want["spec"]}
         status = manifest["status"] = dict(manifest.get("status") or {})
         status["phase"] = want["status"]["phase"]
-        if self.internal_ips or not status.get("addresses"):
-            status["addresses"] = want["status"]["addresses"]
+        kept = status.get("addresses") or []
+        if self.internal_ips or not kept:
+            others = [address for address in kept if address.get("type") not in _OWN_ADDRESSES]
+            status["addresses"] = [*want["status"]["addresses"], *others]
         status["conditions"] = _with_ready(status.get("conditions") or [], want["status"]["conditions"][0])
         return Node(self.name, manifest, have.version, self.last_seen)
 

@@ -4,7 +4,7 @@ import math
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from ipaddress import IPv4Address, IPv6Address, ip_address
+from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 
 from k3net.errors import InvalidObservation
 
@@ -17,6 +17,7 @@ _REASON = re.compile(r"[A-Za-z](?:[A-Za-z0-9_,:]{0,126}[A-Za-z0-9_])?")
 _PRINTABLE = re.compile(r"[^\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]*")
 _MOST_ADDRESSES = 16
 _MOST_META = 16
+_MOST_CIDRS = 8
 _LONGEST_TEXT = 255
 
 
@@ -41,6 +42,13 @@ def usable_address(text: object) -> "IPv4Address | IPv6Address | None":
         unreachable = address.is_link_local or address.is_reserved or address.ipv4_mapped or address.scope_id
         return None if unreachable else address
     return None if address.is_reserved or address.packed[0] == 0 else address
+
+
+def _is_network(text: str) -> bool:
+    try:
+        return bool(ip_network(text))
+    except ValueError:
+        return False
 
 
 def in_family_order(addresses: Iterable[str]) -> tuple[str, ...]:
@@ -69,6 +77,10 @@ class Observation:
     meta: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        self._check_claim()
+        self._check_texts()
+
+    def _check_claim(self) -> None:
         if not valid_name(self.peer):
             raise InvalidObservation("peer", "not a DNS-1123 name")
         if self.source not in SOURCES:
@@ -85,11 +97,15 @@ class Observation:
         object.__setattr__(self, "addresses", tuple(map(str, usable)))
         if type(self.port) is not int or not 0 <= self.port <= 65535:
             raise InvalidObservation("port", "not 0 to 65535")
+
+    def _check_texts(self) -> None:
         if self.reason and not _REASON.fullmatch(self.reason):
             raise InvalidObservation("reason", "not a condition reason")
         if len(self.meta) > _MOST_META:
             raise InvalidObservation("meta", "too many entries")
-        for key, texts in (("message", (self.message,)), ("meta", self.meta.values()), ("pod_cidrs", self.pod_cidrs)):
+        if len(self.pod_cidrs) > _MOST_CIDRS or not all(map(_is_network, self.pod_cidrs)):
+            raise InvalidObservation("pod_cidrs", "not a few networks")
+        for key, texts in (("message", (self.message,)), ("meta", (*self.meta, *self.meta.values()))):
             if any(len(text) > _LONGEST_TEXT or not _PRINTABLE.fullmatch(text) for text in texts):
                 raise InvalidObservation(key, "too long, or not printable")
 

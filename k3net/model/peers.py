@@ -27,15 +27,9 @@ class Peer:
         return any(source not in _WORD_OF_MOUTH for source in self.observations)
 
     @property
-    def last_seen(self) -> float:
-        """When any source last saw it (monotonic); a goodbye and a denial are also its word."""
-        return max(o.seen_at for o in self.observations.values())
-
-    @property
-    def silent_since(self) -> float:
-        """When (monotonic) the last claim lapsed or will, or the peer said goodbye."""
-        left = [o.seen_at for o in self.observations.values() if o.goodbye]
-        return max(left) if left else max(o.lapses_at for o in self.observations.values())
+    def last_seen(self) -> float | None:
+        """When (monotonic) a source of this daemon last saw it; a goodbye and a denial are also its word."""
+        return max((o.seen_at for o in self.observations.values() if o.source != "store"), default=None)
 
     def lapsed(self, now: float) -> bool:
         return all(o.lapsed(now) for o in self.observations.values())
@@ -70,22 +64,20 @@ class Peer:
     def _left(self) -> bool:
         return any(o.goodbye for o in self.observations.values())
 
-    def drop(self, source: str) -> None:
-        self.observations.pop(source, None)
-        self._valid_until = float("-inf")
-
 
 class PeerTable:
     """At most `limit` peers, of which at most `newcomers` are known by hearsay alone; who is refused is counted.
 
-    A newcomer that nothing but a multicast speaks for never takes the place of a verified peer.
+    A newcomer that nothing but a multicast speaks for never takes the place of a verified peer, and that of another
+    newcomer only when that one has had `patience` seconds to be verified.
     """
 
-    def __init__(self, limit: int = 12_000, newcomers: int = 2_000):
+    def __init__(self, limit: int = 12_000, newcomers: int = 2_000, patience: float = 5.0):
         self._limit = limit
         self._newcomers = newcomers
+        self._patience = patience
         self._peers: dict[str, Peer] = {}
-        self._unverified: dict[str, None] = {}
+        self._unverified: dict[str, float] = {}
         self.refused = 0
 
     def __len__(self) -> int:
@@ -104,11 +96,14 @@ class PeerTable:
         """Take the observation in; False when there is no room for this peer."""
         peer = self._peers.get(o.peer)
         if peer is None:
-            if not self._room_for(o):
+            hearsay = o.source in _WORD_OF_MOUTH
+            if hearsay and o.goodbye:
+                return False
+            if not self._has_room(hearsay, o.seen_at):
                 self.refused += 1
                 return False
             peer = self._peers[o.peer] = Peer(o.peer)
-            self._unverified[o.peer] = None
+            self._unverified[o.peer] = o.seen_at
         peer.observe(o)
         if o.source not in _WORD_OF_MOUTH:
             self._unverified.pop(o.peer, None)
@@ -125,19 +120,19 @@ class PeerTable:
             self.forget(name)
         return gone
 
-    def _room_for(self, o: Observation) -> bool:
-        hearsay = o.source in _WORD_OF_MOUTH
-        if hearsay and (o.goodbye or len(self._unverified) >= self._newcomers):
-            return False
-        if len(self._peers) < self._limit:
+    def _has_room(self, hearsay: bool, now: float) -> bool:
+        """Whether there is room for one more, made if need be."""
+        if len(self._peers) < self._limit and not (hearsay and len(self._unverified) >= self._newcomers):
             return True
-        if hearsay:
+        gone = next(iter(self._unverified), None)
+        if hearsay and gone is not None and now - self._unverified[gone] < self._patience:
             return False
-        gone = next(iter(self._unverified), None) or self._longest_silent(o.seen_at)
+        if gone is None and not hearsay:
+            gone = self._longest_silent(now)
         if gone is not None:
             self.forget(gone)
         return gone is not None
 
     def _longest_silent(self, now: float) -> "str | None":
         silent = [peer for peer in self if peer.lapsed(now)]
-        return min(silent, key=lambda peer: peer.last_seen).name if silent else None
+        return min(silent, key=lambda peer: peer.last_seen or 0.0).name if silent else None

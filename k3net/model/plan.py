@@ -37,8 +37,8 @@ def plan(
 ) -> Iterator[Step]:
     """Yield the steps that make `stored` say what is desired; Nodes that others manage get none.
 
-    `now` is wall-clock seconds. A Node that says the same is written again only while it is Ready, when
-    its heartbeat is `report_every` old, or lies further in the future than that (another machine's clock).
+    `now` is wall-clock seconds. A Node that says the same is written again only while its machine is seen, when its
+    heartbeat is `report_every` old, or lies further in the future than that (another machine's clock).
     """
     for name, want in desired.items():
         have = stored.get(name)
@@ -53,4 +53,4 @@ def plan(
 def _due(want: Node, have: Node, now: float, report_every: float) -> bool:
     """Whether to report that a machine is still there; one that stays silent is not reported again and again."""
     beat = have.ready.last_heartbeat
-    return want.ready.status == "True" and (beat is None or not -report_every < now - beat < report_every)
+    return want.live and (beat is None or not -report_every < now - beat < report_every)

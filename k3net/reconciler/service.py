@@ -2,12 +2,13 @@
 
 import random
 from collections.abc import Callable, Iterable, Set
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
 from twisted.internet.defer import inlineCallbacks, maybeDeferred
 
-from k3net.errors import CorruptRecord, StoreUnavailable
+from k3net.errors import CorruptRecord, InvalidObservation, StoreUnavailable
 from k3net.log import make_logger
 from k3net.model.brake import Brake, Reach
 from k3net.model.node import Node
@@ -93,10 +94,12 @@ class Reconciler(Periodic):
                 yield self._adopt()
             for name in self.table.forget_hearsay(self._clock.seconds()):
                 self._settled.pop(name, None)
+            for name in self.share.update(self.table, self.store_id, self._clock.seconds()):
+                self._settled.pop(name, None)
+            allowed = yield self._demotions()
             tries = 0
-            held: set[str] = set()
             while tries < _TRIES:
-                steps = yield self._steps(held)
+                steps = yield self._steps(allowed)
                 if not steps:
                     return
                 conflicts = yield self._apply(steps)
@@ -125,62 +128,58 @@ class Reconciler(Periodic):
             elif self.share.silent(name, now):
                 self._settled.pop(name, None)
             if node.managed and name not in self.table:
-                self.table.observe(self._adopted(node, now))
+                self._adopt_one(node, now)
         for name in before.keys() - self.stored.keys():
             self._settled.pop(name, None)
             self.share.forget(name)
         self._list_at = now + 10 * self._report_every * random.uniform(0.9, 1.1)  # noqa: S311 - no herd of listings
 
-    def _adopted(self, node: Node, now: float) -> Observation:
+    def _adopt_one(self, node: Node, now: float) -> None:
+        """Take the store's word for a machine; a text that a condition cannot have is left out of it."""
         ready = node.ready
-        return Observation(
-            peer=node.name,
-            source="store",
-            seen_at=now,
-            ttl=self._peer_ttl,
-            addresses=tuple(a for a in node.internal_ips if usable_address(a))[:16],
-            port=node.port,
-            ready=ready.status == "True",
-            reason=ready.reason,
-            message=ready.message,
-        )
+        for reason, message in ((ready.reason, ready.message), ("", "")):
+            with suppress(InvalidObservation):
+                self.table.observe(
+                    Observation(
+                        peer=node.name,
+                        source="store",
+                        seen_at=now,
+                        ttl=self._peer_ttl,
+                        addresses=tuple(a for a in node.internal_ips if usable_address(a))[:16],
+                        port=node.port,
+                        ready=ready.status == "True",
+                        reason=reason,
+                        message=message,
+                    )
+                )
+                return
 
     @inlineCallbacks
-    def _steps(self, held: set[str]):
-        """The next steps of this pass, at most a batch; what the brake holds back is added to `held`."""
-        now, wall = self._clock.seconds(), self._wall()
-        for name in self.share.update(self.table, self.store_id, now):
-            self._settled.pop(name, None)
+    def _steps(self, allowed: Set[str]):
+        """The next steps of this pass, at most a batch; of the demotions by lapse only those allowed."""
         while True:
-            wanted, doubted = self._batch(held, now, wall)
+            now, wall = self._clock.seconds(), self._wall()
+            wanted, doubted = self._batch(allowed, now, wall)
             if doubted:
                 yield self._read(doubted)
                 continue
-            falling = [name for name, want in wanted.items() if self._is_demotion(name, want)]
-            if falling or (self.brake.held and not held):
-                for name in (yield self._braked(falling, now)):
-                    del wanted[name]
-                    held.add(name)
-            if not wanted:
-                return []
             steps = list(plan(wanted, self.stored, wall, report_every=self._report_every))
             for name in wanted.keys() - {step.name for step in steps}:
                 self._settle(name, now, wall)
-            if steps:
+            if steps or not wanted:
                 return steps
 
-    def _batch(self, held: Set[str], now: float, wall: float) -> tuple[dict[str, Node], list[str]]:
+    def _batch(self, allowed: Set[str], now: float, wall: float) -> tuple[dict[str, Node], list[str]]:
         """Nodes that may have to be written, and names whose record has to be read first."""
         wanted: dict[str, Node] = {}
         doubted: list[str] = []
         for peer in self.table:
             want = peer.desired(now)
-            settled = self._settled.get(peer.name)
-            if settled is not None and settled[0] is want and now < settled[1]:
+            if self._is_settled(peer.name, want, now) or not self._concerns(peer, want, now, doubted):
                 continue
-            if peer.name in held or not self._concerns(peer, want, now, doubted):
+            if peer.name not in allowed and self._is_demotion(peer.name, want):
                 continue
-            wanted[peer.name] = replace(want, last_seen=wall - (now - peer.last_seen))
+            wanted[peer.name] = replace(want, last_seen=seen_at(peer, now, wall))
             if len(wanted) >= _BATCH:
                 break
         return wanted, doubted
@@ -208,29 +207,55 @@ class Reconciler(Periodic):
         """Whether it is known if the peer is a member itself; until then its standing record is left to it."""
         return peer.name == self.share.name or bool(peer.observations.keys() - {"mdns", "store"})
 
+    def _is_settled(self, name: str, want: Node, now: float) -> bool:
+        settled = self._settled.get(name)
+        return settled is not None and settled[0] is want and now < settled[1]
+
     def _is_demotion(self, name: str, want: Node) -> bool:
+        """Whether this takes Ready from a Node because of silence alone."""
         have = self.stored.get(name)
         return have is not None and have.ready.status == "True" and want.ready.reason == "PeerExpired"
 
     @inlineCallbacks
-    def _braked(self, falling: list[str], now: float):
-        """Which of the demotions by lapse the brake holds back."""
-        verified = [peer for peer in self.table if peer.verified]
-        down = [peer for peer in verified if peer.desired(now).ready.status != "True"]
-        fallen = {peer.name for peer in down if 0 <= now - peer.silent_since <= self._peer_ttl}
+    def _demotions(self):
+        """Which Nodes may go NotReady by lapse in this pass."""
+        now = self._clock.seconds()
+        wanting = frozenset(
+            peer.name
+            for peer in self.table
+            if not self._is_settled(peer.name, want := peer.desired(now), now)
+            and self._is_demotion(peer.name, want)
+            and self.share.mine(peer.name)
+        )
+        if not wanting and self.brake.held_since is None:
+            return wanting
         reach = yield maybeDeferred(self._reach)
         was = self.brake.held_since
-        standing = len(verified) - len(down)
-        allowed = self.brake.allow(frozenset(falling), fallen, standing, now, reach)
+        allowed = self.brake.allow(wanting, *self._falling(now), now, reach)
         if self.brake.held_since is not None and was is None:
             self._log.warn(
-                "brake: {held} of {all} Nodes would go NotReady at once; this daemon may be the one that is cut off",
+                "brake: {held} Nodes would go NotReady at once; this daemon may be the one that is cut off",
                 held=len(self.brake.held),
-                all=len(verified),
             )
         elif self.brake.held_since is None and was is not None:
             self._log.warn("brake: off again")
-        return [name for name in falling if name not in allowed]
+        return allowed
+
+    def _falling(self, now: float) -> tuple[set[str], int]:
+        """The machines lost lately, or silent for so long that they are about to be; and how many stand."""
+        falling, standing = set(), 0
+        for peer in self.table:
+            if not peer.verified or peer.last_seen is None:
+                continue
+            silent = now - peer.last_seen
+            ready = peer.desired(now).ready.status == "True"
+            if peer.name == self.share.name:
+                standing += 1
+            elif silent <= 2 * self._peer_ttl and (not ready or silent > self.brake.silence):
+                falling.add(peer.name)
+            elif ready:
+                standing += 1
+        return falling, standing
 
     @inlineCallbacks
     def _apply(self, steps: list[Step]):
@@ -299,3 +324,8 @@ class Reconciler(Periodic):
         silent = want.ready.status != "True"
         due = float("inf") if silent or beat is None else now + max(1.0, beat + self._report_every - wall)
         self._settled[name] = (want, due)
+
+
+def seen_at(peer: Peer, now: float, wall: float) -> float | None:
+    """The time of day when a source of this daemon last saw the peer."""
+    return None if peer.last_seen is None else wall - (now - peer.last_seen)

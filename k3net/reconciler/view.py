@@ -9,7 +9,7 @@ from k3net.errors import NotFound
 from k3net.model.node import Node
 from k3net.model.peers import Peer
 from k3net.model.result import ProbeResult
-from k3net.reconciler.service import Reconciler
+from k3net.reconciler.service import Reconciler, seen_at
 
 
 class View:
@@ -48,8 +48,12 @@ class View:
         """How many Nodes have each status of Ready."""
         now = self._clock.seconds()
         known = self._known()
-        names = known.stored.keys() | {p.name for p in known.table if p.verified and p.name not in known.corrupt}
-        return Counter(self._node(name, now).ready.status for name in names)
+        statuses = {name: node.ready.status for name, node in known.stored.items()}
+        for peer in known.table:
+            have = known.stored.get(peer.name)
+            if peer.verified and peer.name not in known.corrupt and (have is None or have.managed):
+                statuses[peer.name] = peer.desired(now).ready.status
+        return Counter(statuses.values())
 
     def peers(self) -> Iterator[dict[str, Any]]:
         """Every peer in the table with its observations, by name."""
@@ -62,16 +66,15 @@ class View:
         if have is not None and (peer is None or not have.managed):
             return have
         assert peer is not None  # a name comes from one or the other
-        want = replace(peer.desired(now), last_seen=self._wall() - (now - peer.last_seen))
+        want = replace(peer.desired(now), last_seen=seen_at(peer, now, self._wall()))
         return want if have is None else want.carrying(have)
 
     def _manifest(self, name: str) -> dict[str, Any]:
         now = self._clock.seconds()
         node = self._node(name, now)
-        peer = self._known().table.get(name)
         have = self._known().stored.get(name)
-        if node is not have and peer is not None:
-            node = node.stamped(self._wall() - max(0.0, now - peer.last_seen))
+        if node is not have and node.last_seen is not None:
+            node = node.stamped(node.last_seen)
         manifest = dict(node.manifest)
         manifest["metadata"] = {**manifest["metadata"], "resourceVersion": have.version if have else ""}
         return manifest

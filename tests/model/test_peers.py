@@ -140,27 +140,6 @@ def test_a_peer_is_verified_by_more_than_a_multicast():
     assert peer.verified
 
 
-def test_a_peer_is_silent_from_its_last_lapse_or_its_goodbye():
-    peer = Peer("n1")
-    peer.observe(heard("n1", "mdns", 5.0))
-    peer.observe(heard("n1", "liveness", 9.0))
-    assert peer.silent_since == 99.0
-    peer.observe(heard("n1", "mdns", 20.0, ttl=0.0))
-    assert peer.silent_since == 20.0
-
-
-def test_a_source_that_is_dropped_has_never_spoken():
-    peer = Peer("n1")
-    peer.observe(heard("n1", "consul", ready=False))
-    peer.observe(heard("n1", "mdns"))
-    assert peer.desired(1.0).ready.status == "False"
-    peer.drop("consul")
-    assert peer.desired(1.0).ready.status == "True"
-    assert peer.live("consul", 1.0) is None
-    assert peer.live("mdns", 90.0) is not None
-    assert peer.live("mdns", 90.5) is None
-
-
 def names(table):
     return {peer.name for peer in table}
 
@@ -282,8 +261,9 @@ def test_the_bounds_hold_whatever_is_said(said, forgetting):
     for now, (name, source, ttl) in enumerate(said):
         verified = {peer.name for peer in table if peer.verified}
         living = {peer.name for peer in table if peer.verified and not peer.lapsed(now)}
+        known = name in table
         taken = table.observe(heard(name, source, float(now), ttl))
-        refused += not taken
+        refused += not taken and not (source == "mdns" and ttl == 0 and not known)
         assert taken == (name in table)
         assert len(table) <= 6
         assert sum(not peer.verified for peer in table) <= 3
@@ -312,3 +292,20 @@ def test_a_hundred_thousand_names_by_hearsay_keep_memory_flat():
     assert len(table) == 2000
     assert table.refused == 98_000
     assert after - before < 64 * 1024
+
+
+def test_an_older_newcomer_that_nothing_answered_for_makes_room_for_the_next():
+    table = PeerTable(limit=10, newcomers=2, patience=5.0)
+    assert table.observe(heard("s1", seen_at=0.0))
+    assert table.observe(heard("s2", seen_at=1.0))
+    assert not table.observe(heard("s3", seen_at=4.0))
+    assert table.observe(heard("s4", seen_at=5.0))
+    assert names(table) == {"s2", "s4"}
+
+
+def test_the_stores_word_is_no_sighting():
+    table = PeerTable()
+    table.observe(heard("n1", "store", 7.0))
+    assert table.get("n1").last_seen is None
+    table.observe(heard("n1", "mdns", 3.0))
+    assert table.get("n1").last_seen == 3.0
