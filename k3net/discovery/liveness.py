@@ -16,6 +16,7 @@ from k3net.services import Periodic
 
 _IDENTITY = ("node", "store", "instance", "version")
 _LONGEST = 128
+_LONGEST_NAME = 253
 _MOST_ADDRESSES = 4
 
 
@@ -74,8 +75,9 @@ class Liveness(Periodic):
         self._max_in_flight = max_in_flight
         self._counted = counted
         self._rounds: dict[str, _Round] = {}
-        self._queue: deque[Peer] = deque()
+        self._queue: deque[tuple[Peer, _Round]] = deque()
         self._in_flight = 0
+        self._filling = False
         self._log = make_logger()
         self.impostors: dict[str, str] = {}
 
@@ -101,7 +103,7 @@ class Liveness(Periodic):
                 known = self._rounds[peer.name] = _Round(due=now + self._first_delay(peer))
             if not known.under_way and (now >= known.due or self._has_news(peer, known, now)):
                 known.under_way = True
-                self._queue.append(peer)
+                self._queue.append((peer, known))
         for name in self._rounds.keys() - present:
             del self._rounds[name]
             self.impostors.pop(name, None)
@@ -113,17 +115,26 @@ class Liveness(Periodic):
 
     def _has_news(self, peer: Peer, known: _Round, now: float) -> bool:
         """Whether the peer moved, or said goodbye, since it was last asked."""
-        if known.changes == peer.changes or known.changes < 0:
+        if known.changes == peer.changes:
             return False
-        return _left(peer) or known.where != peer.whereabouts(now)
+        return _left(peer) or (known.changes >= 0 and known.where != peer.whereabouts(now))
 
     def _fill(self) -> None:
-        while self._queue and self._in_flight < self._max_in_flight and self.running:
-            peer = self._queue.popleft()
-            known = self._rounds.get(peer.name)
-            if known is not None:
-                self._in_flight += 1
-                self._begin(peer, known)
+        if self._filling:  # a probe that ends at once must not begin the next from within its own begin
+            return
+        self._filling = True
+        try:
+            while self._queue and self._in_flight < self._max_in_flight and self.running:
+                peer, known = self._queue.popleft()
+                if self._knows(peer, known):
+                    self._in_flight += 1
+                    self._begin(peer, known)
+        finally:
+            self._filling = False
+
+    def _knows(self, peer: Peer, known: _Round) -> bool:
+        """Whether the peer has not been forgotten meanwhile."""
+        return self._rounds.get(peer.name) is known
 
     def _begin(self, peer: Peer, known: _Round) -> None:
         now = self._clock.seconds()
@@ -163,7 +174,7 @@ class Liveness(Periodic):
                 return self._impostor(peer.name, claimed["node"], result)
             self._learn(peer, known, address, claimed, result.at)
         self.impostors.pop(peer.name, None)
-        if self.running:
+        if self.running and self._knows(peer, known):
             self._observe(
                 Observation(
                     peer=peer.name,
@@ -200,7 +211,7 @@ class Liveness(Periodic):
         if not isinstance(info, dict) or not isinstance(info.get("node"), str):
             return {}
         claimed = {key: info[key] for key in _IDENTITY if _is_word(info.get(key))}
-        claimed["node"] = info["node"]
+        claimed["node"] = info["node"][: _LONGEST_NAME + 1]
         claimed["selfUp"] = "true" if info.get("selfUp") is True else "false"
         return claimed
 
