@@ -43,7 +43,7 @@ class Peer:
         """The Node that the observations ask for, without times; the same object until the answer may differ."""
         if self._desired is None or now > self._valid_until:
             fresh = node_from(self.name, self.observations, now)
-            if self._desired is None or fresh.manifest != self._desired.manifest:
+            if fresh != self._desired:
                 self._desired = fresh
             self._valid_until = lapses_next(self.observations, now)
         return self._desired

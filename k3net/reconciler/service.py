@@ -117,7 +117,7 @@ class Reconciler(Periodic):
             self.store_id = yield self._store.identity()
         listing = yield self._store.list()
         now = self._clock.seconds()
-        before = self.stored
+        before, broken = self.stored, self.corrupt
         self.stored = {r.name: r for r in listing if isinstance(r, Node)}
         self.corrupt = {r.name: r for r in listing if isinstance(r, CorruptRecord)}
         for name, node in self.stored.items():
@@ -129,7 +129,7 @@ class Reconciler(Periodic):
                 self._settled.pop(name, None)
             if node.managed and name not in self.table:
                 self._adopt_one(node, now)
-        for name in before.keys() - self.stored.keys():
+        for name in (before.keys() | broken.keys()) - self.stored.keys():
             self._settled.pop(name, None)
             self.share.forget(name)
         self._list_at = now + 10 * self._report_every * random.uniform(0.9, 1.1)  # noqa: S311 - no herd of listings
@@ -321,8 +321,7 @@ class Reconciler(Periodic):
             return
         want = peer.desired(now)
         beat = have.ready.last_heartbeat
-        silent = want.ready.status != "True"
-        due = float("inf") if silent or beat is None else now + max(1.0, beat + self._report_every - wall)
+        due = float("inf") if not want.live or beat is None else now + max(1.0, beat + self._report_every - wall)
         self._settled[name] = (want, due)
 
 
