@@ -1,6 +1,7 @@
 """Liveness: by a clock that the test moves, a network that answers as it is told, and the real peer table."""
 
 from collections import Counter
+from itertools import pairwise
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -23,7 +24,7 @@ ANYTHING = st.recursive(
 )
 INFOS = st.fixed_dictionaries(
     {"node": st.just("n1") | ANYTHING},
-    optional={key: ANYTHING for key in ("store", "instance", "version", "selfUp", "port")},
+    optional=dict.fromkeys(("store", "instance", "version", "selfUp", "port"), ANYTHING),
 )
 
 
@@ -116,7 +117,7 @@ class RoundsTests(LivenessTestCase):
         self.run_for(90)
         for address in names:
             times = self.network.times(address)
-            gaps = [later - earlier for earlier, later in zip(times, times[1:], strict=False)]
+            gaps = [later - earlier for earlier, later in pairwise(times)]
             self.assertTrue(all(13.25 <= gap <= 15.5 for gap in gaps[1:]), gaps)
             self.assertTrue(6 <= len(times) <= 8, times)
 
@@ -133,7 +134,7 @@ class RoundsTests(LivenessTestCase):
         self.started(interval=15.0, max_in_flight=300)
         self.run_for(16)
         second = Counter(int(at) for at, _, _ in self.network.connects if at > 0.5)
-        self.assertEqual(sum(second.values()) >= 300, True)
+        self.assertGreaterEqual(sum(second.values()), 300)
         self.assertLess(max(second.values()), 60)
 
     def test_peers_adopted_from_the_store_begin_spread_over_the_interval(self):
@@ -334,7 +335,7 @@ class OutcomesTests(LivenessTestCase):
         self.started(peer_ttl=90.0, interval=15.0)
         self.run_for(300)
         times = [at for at, _ in self.network.asked]
-        gaps = [later - earlier for earlier, later in zip(times, times[1:], strict=False)]
+        gaps = [later - earlier for earlier, later in pairwise(times)]
         self.assertTrue(all(45 <= gap <= 61 for gap in gaps), gaps)
         self.assertGreaterEqual(len(times), 5)
         expected = {"node": "n1", "store": "s", "instance": "i", "version": "1", "selfUp": "true"}
