@@ -325,6 +325,21 @@ def make_store_tests(make_store: Any) -> type[SynchronousTestCase]:  # noqa: C90
             self.assertEqual(self.store.get("n1").version, done.version)
             self.assertEqual(self.store.apply([Update(node("n1", by="us"), have.version)]), [Conflict("n1")])
 
+        def test_a_check_finds_nothing_wrong_and_leaves_nothing_behind(self):
+            self.assertEqual(self.store.check(), "")
+            self.assertEqual(self.store.list(), [])
+            nodes = self.created("n1")
+            self.assertEqual((self.store.check(), self.store.list()), ("", nodes))
+
+        def test_a_check_names_a_corrupt_record_in_one_line(self):
+            self.created("n0")
+            self.controller.put_raw("n1", b"{\n")
+            said = self.store.check()
+            self.assertIn("1 record is corrupt and left alone; mend or delete 'n1' (no JSON: ", said)
+            self.assertEqual(len(said.splitlines()), 1)
+            self.controller.put_raw("n2", b"")
+            self.assertIn("2 records are corrupt", self.store.check())
+
         def test_closing_twice_is_harmless_and_nothing_is_lost(self):
             nodes = self.created("n1", "n2")
             identity = self.store.identity()

@@ -62,6 +62,13 @@ class IStore(Interface):
     def identity():  # type: ignore[misc]
         """The store's id, a text: made once, kept in the store itself, the same for all who share it."""
 
+    def check():  # type: ignore[misc]
+        """One line that says what is wrong with the store as a whole and what to do, or "" when all is well.
+
+        Connects, asks for the rights to read and to write, and leaves nothing behind. It raises nothing: that the
+        store cannot be reached is an answer too.
+        """
+
     def close():  # type: ignore[misc]
         """Let go of files and connections; closing twice is harmless, and a later call opens anew."""
 

@@ -58,5 +58,8 @@ class MemoryStore:
     def identity(self) -> str:
         return self._shared.identity
 
+    def check(self) -> str:
+        return records.complaint(self.list())
+
     def close(self) -> None:
         """Nothing to let go of."""

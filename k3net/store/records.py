@@ -1,6 +1,7 @@
 """JSON text to Node and back: a record survives with everything in it that k3net does not know."""
 
 import json
+from collections.abc import Iterable
 from decimal import Decimal, DecimalException
 from hashlib import blake2b
 from typing import Any, NoReturn
@@ -67,6 +68,16 @@ def read(name: str, text: object, version: object) -> Node | CorruptRecord:
         return decode(name, text, version)
     except CorruptRecord as error:
         return error
+
+
+def complaint(listing: Iterable[Node | CorruptRecord]) -> str:
+    """What to do about the corrupt records of a listing, in one line; "" when there are none."""
+    corrupt = [record for record in listing if isinstance(record, CorruptRecord)]
+    if not corrupt:
+        return ""
+    count = "1 record is" if len(corrupt) == 1 else f"{len(corrupt)} records are"
+    first = min(corrupt, key=lambda record: record.name)
+    return f"{count} corrupt and left alone; mend or delete {first.name!r} ({first.reason})"
 
 
 def _parse(text: bytes) -> Any:

@@ -94,6 +94,21 @@ class SqliteStore:
         with self._opened() as connection:
             return _text(_meta(connection)["identity"])
 
+    def check(self) -> str:
+        if not os.path.exists(self._path):  # not to make it: it would belong to whoever asks
+            place = next(parent for parent in self._path.parents if os.path.exists(parent))
+            usable = place.is_dir() and os.access(place, os.W_OK | os.X_OK, effective_ids=True)
+            return "" if usable else f"sqlite store {self._path}: {place} is not this user's to write; change its owner"
+        try:
+            with self._opened() as connection:
+                connection.execute("begin immediate")
+                connection.execute("update meta set value = value + 1 where key = 'version'")
+                connection.execute("rollback")
+            wrong = records.complaint(self.list())
+        except StoreUnavailable as error:
+            return str(error)
+        return wrong and f"sqlite store {self._path}: {wrong}"
+
     def close(self) -> None:
         connection, self._connection = self._connection, None
         if connection is not None:

@@ -321,3 +321,25 @@ def timed(f):
     begun = perf_counter()
     f()
     return perf_counter() - begun
+
+
+def test_a_check_before_the_first_start_makes_no_file(tmp_path):
+    path = tmp_path / "var" / "k3net.db"
+    assert SqliteStore(str(path)).check() == ""
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_check_says_who_may_not_write_where(a_home):
+    a_home.chmod(0o500)
+    said = SqliteStore(str(a_home / "var" / "k3net.db")).check()
+    assert said == f"sqlite store {a_home}/var/k3net.db: {a_home} is not this user's to write; change its owner"
+
+
+def test_a_check_says_what_a_call_would_raise(path, open_store):
+    open_store().identity()
+    path.parent.joinpath("other.db").write_bytes(b"no database" * 100)
+    assert SqliteStore(str(path.parent / "other.db")).check().endswith("the file is not a sqlite database")
+    holder = sqlite3.connect(path, isolation_level=None)
+    holder.execute("begin immediate")
+    assert open_store(busy_timeout=0.1).check().endswith("locked by another process for too long")
+    holder.close()

@@ -100,6 +100,12 @@ class ThreadedStoreTests(SynchronousTestCase):
         self.assertEqual(self.turns.wait(store.list()), [])
         self.assertEqual((store.unavailable_since, store.last_error, store.last_success), (None, "", 7))
 
+    def test_a_check_that_says_the_store_is_down_is_no_success(self):
+        self.gate.check = lambda: "the disk is full"
+        store = self.started()
+        self.assertEqual(self.turns.wait(store.check()), "the disk is full")
+        self.assertEqual((store.unavailable_since, store.last_success), (None, None))
+
     def test_steps_are_taken_as_they_were_when_asked(self):
         store = self.started()
         steps = [Create(node("n1"))]

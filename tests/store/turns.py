@@ -63,6 +63,9 @@ class Blocking:
     def identity(self) -> Any:
         return self._wait("identity")
 
+    def check(self) -> str:
+        return self._wait("check")
+
     def close(self) -> None:
         stopped = self._store.stopService()
         if stopped is not None:
