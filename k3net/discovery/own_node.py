@@ -41,7 +41,6 @@ class OwnNode(Periodic):
         if not self._may_speak():
             self.again_in(self._retry)
             return
-        self._spoke = True
         self._observe(
             Observation(
                 peer=self._peer,
@@ -53,6 +52,7 @@ class OwnNode(Periodic):
                 **self._facts(),
             )
         )
+        self._spoke = beats > 0
 
     def stopService(self) -> "Deferred[None] | None":
         stopped = super().stopService()
