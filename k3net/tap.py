@@ -5,13 +5,16 @@ import signal
 import sys
 import threading
 import time
+from functools import partial
 from typing import Any
 
 from twisted.application.service import IService, Service
+from twisted.internet._resolver import GAIResolver
 from twisted.internet.defer import inlineCallbacks
 from twisted.internet.threads import deferToThread
 from twisted.logger import ILogObserver
 from twisted.python.components import Componentized
+from twisted.python.threadpool import ThreadPool
 from twisted.python.usage import Options as BaseOptions
 from twisted.python.usage import UsageError
 
@@ -22,6 +25,7 @@ from k3net.errors import K3netError
 from k3net.log import make_logger, observer
 
 _LAST_GRACE = 15.0
+_LOOKUPS = 8
 
 
 class Options(BaseOptions):
@@ -83,6 +87,8 @@ class Root(Service):
         self._log = make_logger()
         self._daemon: Any = None
         self._reloading = False
+        self._names = ThreadPool(0, _LOOKUPS, "k3net-names")
+        self._names.threadFactory = partial(threading.Thread, daemon=True)  # type: ignore[assignment]
 
     def setServiceParent(self, parent: Any) -> None:
         writes = self._options.observer()
@@ -93,6 +99,8 @@ class Root(Service):
     def startService(self) -> None:
         super().startService()
         self._reactor.seconds = time.monotonic  # before the first timer: a clock set back stops them otherwise
+        self._names.start()  # look-ups that hang hold up other look-ups only
+        self._reactor.installNameResolver(GAIResolver(self._reactor, lambda: self._names))
         self._daemon = Daemon(self._reactor, self._options.loaded.settings, wall=time.time, environ=os.environ)
         try:
             self._daemon.startService()

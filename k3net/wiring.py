@@ -11,6 +11,7 @@ from k3net import __version__, host
 from k3net.config import Settings
 from k3net.discovery.liveness import Liveness
 from k3net.discovery.mdns import Mdns
+from k3net.discovery.opinions import Opinions
 from k3net.discovery.own_node import OwnNode
 from k3net.http import fetch
 from k3net.model import rfc3339
@@ -25,8 +26,8 @@ from k3net.status import Dependency, readiness
 from k3net.store import opener
 from k3net.store.threaded import ThreadedStore
 from k3net.web.access import RateLimit, Tokens, loopback_host
-from k3net.web.api import described, node_routes, peer_routes, status_routes
-from k3net.web.health import health_routes
+from k3net.web.api import brake_routes, described, explain_routes, node_routes, peer_routes, status_routes
+from k3net.web.health import health_routes, probe_routes
 from k3net.web.resource import Route
 from k3net.web.site import Listener
 
@@ -42,7 +43,7 @@ def parts(daemon: "Daemon", s: Settings) -> Iterator[Part]:
     wires = _Wires(daemon, s)
     core = (s.node.name, s.storage)
     yield Part("store", core, wires.store)
-    yield Part("reconcile", (core, s.reconcile, s.liveness), wires.reconciler)
+    yield Part("reconcile", (core, s.node.register_self, s.reconcile, s.liveness), wires.reconciler)
     yield Part("host", (), wires.host)
     yield Part("listen", (core, s.listen, s.mdns, s.node), wires.health)
     if s.mdns.enabled:
@@ -75,15 +76,23 @@ class _Wires:
 
     def reconciler(self) -> Reconciler:
         s, d = self._s, self._daemon
+        opinions = Opinions(
+            self._reactor,
+            members=lambda: d["reconcile"].share.members - {self._name},
+            where=self._where,
+            timeout=s.liveness.probe_timeout,
+        )
         return Reconciler(
             self._reactor,
             d["store"],
             d.table,
             name=self._name,
             instance=d.instance,
+            registers=s.node.register_self,
             wall=d.wall,
             brake=Brake(s.liveness.peer_ttl, silence=3 * s.liveness.probe_interval, enabled=s.reconcile.brake),
             reach=self._reach,
+            ask=opinions.on,
             interval=s.reconcile.interval,
             report_every=s.reconcile.report_every,
             peer_ttl=self._peer_ttl,
@@ -97,7 +106,7 @@ class _Wires:
         return Listener(
             self._reactor,
             self._s.listen,
-            health_routes(self._info),
+            [*health_routes(self._info), *probe_routes(self._probe)],
             checks=[RateLimit(self._reactor)],
         )
 
@@ -144,6 +153,8 @@ class _Wires:
             checks.append(loopback_host)
         routes = [
             *node_routes(d.view.nodes, d.view.node),
+            *explain_routes(d.view.explain),
+            *brake_routes(d.view.brake, d.view.release_brake),
             *peer_routes(d.view.peers),
             *status_routes(
                 lambda: self._readiness(tokens if guarded else None), d.metrics.expose if s.metrics.enabled else None
@@ -207,6 +218,18 @@ class _Wires:
         if held is not None and not works:
             works = yield gateway_answers(self._reactor, host.default_gateways(), self._s.liveness.probe_timeout)
         return Reach(last_answer=last, network_works=works)
+
+    @inlineCallbacks
+    def _probe(self, name: str):
+        """What `/probe?node=` answers: `ok` is null for what is not known here, or was not measured."""
+        result = yield self._daemon["liveness"].probe_now(name)
+        if result is None:
+            return {"node": name, "ok": None, "reason": "not known here", "rtt_seconds": None}
+        return {"node": name, "ok": result.ok, "reason": result.reason, "rtt_seconds": result.rtt}
+
+    def _where(self, member: str) -> tuple[tuple[str, ...], int]:
+        peer = self._daemon.table.get(member)
+        return ((), 0) if peer is None else peer.whereabouts(self._reactor.seconds())
 
     def _count_probe(self, result: ProbeResult) -> None:
         word = "ok" if result.ok else result.reason.partition(":")[0]

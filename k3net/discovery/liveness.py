@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from twisted.internet.defer import Deferred, inlineCallbacks
+from twisted.internet.defer import Deferred, inlineCallbacks, succeed
 
 from k3net.log import make_logger
 from k3net.model.observation import Observation
@@ -18,6 +18,7 @@ _IDENTITY = ("node", "store", "instance", "version")
 _LONGEST = 128
 _LONGEST_NAME = 253
 _MOST_ADDRESSES = 4
+_FRESH = 1.0
 
 
 Where = tuple[tuple[str, ...], int]
@@ -33,6 +34,7 @@ class _Round:
     meta: Mapping[str, str] = field(default_factory=dict)
     via: str = ""
     proven_at: float = float("-inf")
+    waiting: list["Deferred[ProbeResult | None]"] = field(default_factory=list)
     last: ProbeResult | None = None
     under_way: bool = False
 
@@ -91,6 +93,22 @@ class Liveness(Periodic):
         """When (monotonic) any peer last answered."""
         return max((r.last.at for r in self._rounds.values() if r.last and r.last.ok), default=None)
 
+    def probe_now(self, name: str) -> "Deferred[ProbeResult | None]":
+        """The result of a probe of this peer that is not older than a second; None for one that is not known."""
+        known = self._rounds.get(name)
+        peer = next((peer for peer in self._peers() if peer.name == name), None) if known is not None else None
+        if known is None or peer is None:
+            return succeed(None)
+        if known.last is not None and self._clock.seconds() - known.last.at <= _FRESH:
+            return succeed(known.last)
+        wait: Deferred[ProbeResult | None] = Deferred()
+        known.waiting.append(wait)
+        if not known.under_way:
+            known.under_way = True
+            self._queue.appendleft((peer, known))
+            self._fill()
+        return wait
+
     def _look_round(self) -> None:
         now = self._clock.seconds()
         present = set()
@@ -146,11 +164,14 @@ class Liveness(Periodic):
         def ended(result: Any) -> None:
             known.under_way = False
             self._in_flight -= 1
+            waiting, known.waiting = known.waiting, []
             if isinstance(result, ProbeResult):
                 known.last = result
                 self._counted(result)
             else:
                 self._log.failure("the probe of {name!r} broke", failure=result, name=peer.name)
+            for wait in waiting:
+                wait.callback(known.last)
             self._fill()
 
         self._probe(peer, known, now).addBoth(ended)
@@ -195,7 +216,7 @@ class Liveness(Periodic):
     def _learn(self, peer: Peer, known: _Round, address: str, claimed: Mapping[str, str], at: float) -> None:
         """Keep a proof; one that fails now and then is not lost at once, so that a busy member stays one."""
         lately = known.via == address and "node" in known.meta and at - known.proven_at <= self._peer_ttl
-        if not claimed and lately and not _left(peer):
+        if not claimed and lately and known.proven_at > _left_at(peer):
             return
         known.meta, known.via, known.proven_at = claimed, address, at
 
@@ -225,6 +246,11 @@ class Liveness(Periodic):
             )
         self.impostors[name] = claimed
         return replace(result, ok=False, rtt=None, reason="names another node")
+
+
+def _left_at(peer: Peer) -> float:
+    """When the peer last said goodbye."""
+    return max((o.seen_at for o in peer.observations.values() if o.goodbye), default=float("-inf"))
 
 
 def _left(peer: Peer) -> bool:

@@ -17,6 +17,14 @@ class Reach:
     network_works: bool = False
 
 
+@dataclass(frozen=True)
+class Opinion:
+    """What members say of a machine: one that reached it just now, and those that tried and did not."""
+
+    reached_by: str = ""
+    denied_by: tuple[str, ...] = ()
+
+
 @dataclass
 class Brake:
     """Holds demotions by lapse while `SHARE` of the Nodes (at least `LEAST`) would fall within one `peer_ttl`.
@@ -30,7 +38,7 @@ class Brake:
     enabled: bool = True
     held_since: float | None = None
     held: frozenset[str] = frozenset()
-    _released: frozenset[str] = frozenset()
+    released: frozenset[str] = frozenset()
     _free_until: float = float("-inf")
 
     def allow(self, wanting: Set[str], falling: Set[str], standing: int, now: float, reach: Reach) -> frozenset[str]:
@@ -38,8 +46,8 @@ class Brake:
 
         `falling` are those that lapsed or said goodbye within the last `peer_ttl`; `standing` counts those that live.
         """
-        self._released &= wanting
-        held = frozenset(wanting) - self._released
+        self.released &= wanting
+        held = frozenset(wanting) - self.released
         down = len(held | falling | self.held & wanting)
         of = down + standing
         deaf = of >= LEAST and (reach.last_answer is None or now - reach.last_answer > self.silence)
@@ -56,7 +64,7 @@ class Brake:
 
     def release(self) -> frozenset[str]:
         """The operator's word: what is held goes through at the next pass; the names that were held."""
-        self._released |= self.held
+        self.released |= self.held
         return self.held
 
     def _lets_go(self, now: float, reach: Reach) -> bool:

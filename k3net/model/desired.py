@@ -63,12 +63,12 @@ def lapses_next(observations: Mapping[str, Observation], now: float) -> float:
 
 def whereabouts(observations: Mapping[str, Observation], now: float) -> tuple[tuple[str, ...], int]:
     """The addresses (IPv4 first) and the port that a peer is known by; () and 0 when no source tells."""
-    telling = _telling(observations, now)
-    addresses = in_family_order(address for o in telling for address in o.addresses)
-    return addresses, next((o.port for o in telling if o.port), 0)
+    said = telling(observations, now)
+    addresses = in_family_order(address for o in said for address in o.addresses)
+    return addresses, next((o.port for o in said if o.port), 0)
 
 
-def _telling(observations: Mapping[str, Observation], now: float) -> list[Observation]:
+def telling(observations: Mapping[str, Observation], now: float) -> list[Observation]:
     """The sources that tell where a peer is: those whose claims hold, else all."""
     said = [observations[s] for s in SOURCES if s in observations]
     return [o for o in said if not o.lapsed(now) and o.source not in _DERIVED] or said
@@ -76,11 +76,11 @@ def _telling(observations: Mapping[str, Observation], now: float) -> list[Observ
 
 def node_from(name: str, observations: Mapping[str, Observation], now: float) -> Node:
     """The Node that these observations ask for at `now` (monotonic); no times in it (see `Node.stamped`)."""
-    telling = _telling(observations, now)
+    said = telling(observations, now)
     addresses, port = whereabouts(observations, now)
-    hostname = next((o.meta["hostname"] for o in telling if o.meta.get("hostname")), name)
-    pid = next((o.meta["pid"] for o in telling if "pid" in o.meta), "")
-    pod_cidrs = next((o.pod_cidrs for o in telling if o.pod_cidrs), ())
+    hostname = next((o.meta["hostname"] for o in said if o.meta.get("hostname")), name)
+    pid = next((o.meta["pid"] for o in said if "pid" in o.meta), "")
+    pod_cidrs = next((o.pod_cidrs for o in said if o.pod_cidrs), ())
     ready = readiness(observations, now)
     annotations = {"k3.network/port": str(port)} if port else {}
     if pid:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 from k3net.errors import CorruptRecord
@@ -91,10 +92,11 @@ class Node:
     def conditions(self) -> tuple[Condition, ...]:
         return tuple(map(_condition, self._status.get("conditions") or ()))
 
-    @property
+    @cached_property
     def ready(self) -> Condition:
         """The Ready condition; status "Unknown" when there is none."""
-        return next((c for c in self.conditions if c.type == "Ready"), Condition("Ready", "Unknown"))
+        found = (c for c in self._status.get("conditions") or () if c.get("type") == "Ready")
+        return next(map(_condition, found), Condition("Ready", "Unknown"))
 
     @property
     def pod_cidrs(self) -> tuple[str, ...]:

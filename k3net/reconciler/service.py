@@ -2,19 +2,21 @@
 
 import random
 from collections.abc import Callable, Iterable, Set
-from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
 from twisted.internet.defer import inlineCallbacks, maybeDeferred
 
-from k3net.errors import CorruptRecord, InvalidObservation, StoreUnavailable
+from k3net.errors import CorruptRecord, StoreUnavailable
 from k3net.log import make_logger
-from k3net.model.brake import Brake, Reach
+from k3net.model.brake import Brake
 from k3net.model.node import Node
-from k3net.model.observation import Observation, usable_address
+from k3net.model.observation import Observation
 from k3net.model.peers import Peer, PeerTable
 from k3net.model.plan import Step, plan
+from k3net.reconciler.adoption import adopted, seen_at, vouched
+from k3net.reconciler.demotions import Demotions, nobody, unknown
+from k3net.reconciler.history import History
 from k3net.reconciler.share import Share
 from k3net.services import Periodic
 from k3net.store.interface import Conflict, Done, Outcome
@@ -28,9 +30,9 @@ _FAREWELL = 5.0
 class Reconciler(Periodic):
     """Makes the store say what the table holds: lists it once, and then writes differences only.
 
-    `store` is a ThreadedStore; `wall()` is the time of day, `reach()` gives a Reach (or a Deferred of one) when a
-    demotion hangs on it. `observe` is what the sources are given. Nodes of others are never written (`plan`), and of
-    the machines' Nodes those only whose writer this daemon is (`Share`).
+    `store` is a ThreadedStore, `wall()` the time of day; `reach` and `ask` are for `Demotions`. `observe` is what the
+    sources are given. Nodes of others are never written (`plan`), and of the machines' Nodes those only whose writer
+    this daemon is (`Share`).
     """
 
     def __init__(
@@ -41,9 +43,11 @@ class Reconciler(Periodic):
         *,
         name: str,
         instance: str,
+        registers: bool = True,
         wall: Callable[[], float],
         brake: Brake,
-        reach: Callable[[], Any] = Reach,
+        reach: Callable[[], Any] = unknown,
+        ask: Callable[[str], Any] = nobody,
         interval: float = 1.0,
         report_every: float = 60.0,
         peer_ttl: float = 90.0,
@@ -54,17 +58,21 @@ class Reconciler(Periodic):
         self.table = table
         self._wall = wall
         self.brake = brake
-        self._reach = reach
         self._report_every = report_every
         self._peer_ttl = peer_ttl
         self._counted = counted
         self._log = make_logger()
         self._list_at = float("-inf")
         self._settled: dict[str, tuple[Node, float]] = {}
-        self.share = Share(name, instance, patience=report_every + peer_ttl)
+        self._planned: dict[str, Node] = {}
+        self.share = Share(name, instance, patience=report_every + peer_ttl, registers=registers)
         self.stored: dict[str, Node] = {}
         self.corrupt: dict[str, CorruptRecord] = {}
         self.store_id = ""
+        self.history = History()
+        self._demotions = Demotions(
+            clock, table, brake, own=name, peer_ttl=peer_ttl, reach=reach, ask=ask, reached=self._reached
+        )
 
     def observe(self, o: Observation) -> bool:
         """Take an observation in; False when the table has no room for the peer."""
@@ -96,7 +104,7 @@ class Reconciler(Periodic):
                 self._settled.pop(name, None)
             for name in self.share.update(self.table, self.store_id, self._clock.seconds()):
                 self._settled.pop(name, None)
-            allowed = yield self._demotions()
+            allowed = yield self._demotions.allowed(self._wanting())
             tries = 0
             while tries < _TRIES:
                 steps = yield self._steps(allowed)
@@ -128,31 +136,14 @@ class Reconciler(Periodic):
             elif self.share.silent(name, now):
                 self._settled.pop(name, None)
             if node.managed and name not in self.table:
-                self._adopt_one(node, now)
+                word = adopted(node, now, self._peer_ttl)
+                if word is not None:
+                    self.table.observe(word)
         for name in (before.keys() | broken.keys()) - self.stored.keys():
             self._settled.pop(name, None)
             self.share.forget(name)
+        self.history.keep(self.table)
         self._list_at = now + 10 * self._report_every * random.uniform(0.9, 1.1)  # noqa: S311 - no herd of listings
-
-    def _adopt_one(self, node: Node, now: float) -> None:
-        """Take the store's word for a machine; a text that a condition cannot have is left out of it."""
-        ready = node.ready
-        for reason, message in ((ready.reason, ready.message), ("", "")):
-            with suppress(InvalidObservation):
-                self.table.observe(
-                    Observation(
-                        peer=node.name,
-                        source="store",
-                        seen_at=now,
-                        ttl=self._peer_ttl,
-                        addresses=tuple(a for a in node.internal_ips if usable_address(a))[:16],
-                        port=node.port,
-                        ready=ready.status == "True",
-                        reason=reason,
-                        message=message,
-                    )
-                )
-                return
 
     @inlineCallbacks
     def _steps(self, allowed: Set[str]):
@@ -173,12 +164,14 @@ class Reconciler(Periodic):
         """Nodes that may have to be written, and names whose record has to be read first."""
         wanted: dict[str, Node] = {}
         doubted: list[str] = []
+        self._planned.clear()
         for peer in self.table:
             want = peer.desired(now)
             if self._is_settled(peer.name, want, now) or not self._concerns(peer, want, now, doubted):
                 continue
             if peer.name not in allowed and self._is_demotion(peer.name, want):
                 continue
+            self._planned[peer.name] = want
             wanted[peer.name] = replace(want, last_seen=seen_at(peer, now, wall))
             if len(wanted) >= _BATCH:
                 break
@@ -188,6 +181,8 @@ class Reconciler(Periodic):
         """Whether this daemon has to see that `want` is stored; a record that its writer left alone is doubted."""
         name = peer.name
         have = self.stored.get(name)
+        if peer.verified:
+            self.history.note(name, want.ready, self._wall())
         if name in self.corrupt or (have is not None and not have.managed):
             self._settled[name] = (want, float("inf"))
             return False
@@ -216,46 +211,22 @@ class Reconciler(Periodic):
         have = self.stored.get(name)
         return have is not None and have.ready.status == "True" and want.ready.reason == "PeerExpired"
 
-    @inlineCallbacks
-    def _demotions(self):
-        """Which Nodes may go NotReady by lapse in this pass."""
+    def _wanting(self) -> frozenset[str]:
+        """The Nodes of this daemon's share that silence would take Ready from."""
         now = self._clock.seconds()
-        wanting = frozenset(
+        return frozenset(
             peer.name
             for peer in self.table
             if not self._is_settled(peer.name, want := peer.desired(now), now)
             and self._is_demotion(peer.name, want)
             and self.share.mine(peer.name)
         )
-        if not wanting and self.brake.held_since is None:
-            return wanting
-        reach = yield maybeDeferred(self._reach)
-        was = self.brake.held_since
-        allowed = self.brake.allow(wanting, *self._falling(now), now, reach)
-        if self.brake.held_since is not None and was is None:
-            self._log.warn(
-                "brake: {held} Nodes would go NotReady at once; this daemon may be the one that is cut off",
-                held=len(self.brake.held),
-            )
-        elif self.brake.held_since is None and was is not None:
-            self._log.warn("brake: off again")
-        return allowed
 
-    def _falling(self, now: float) -> tuple[set[str], int]:
-        """The machines lost lately, or silent for so long that they are about to be; and how many stand."""
-        falling, standing = set(), 0
-        for peer in self.table:
-            if not peer.verified or peer.last_seen is None:
-                continue
-            silent = now - peer.last_seen
-            ready = peer.desired(now).ready.status == "True"
-            if peer.name == self.share.name:
-                standing += 1
-            elif silent <= 2 * self._peer_ttl and (not ready or silent > self.brake.silence):
-                falling.add(peer.name)
-            elif ready:
-                standing += 1
-        return falling, standing
+    def _reached(self, name: str, member: str) -> None:
+        """A member reaches what this daemon does not."""
+        peer = self.table.get(name)
+        if peer is not None:
+            self.observe(vouched(peer, member, self._clock.seconds(), self._peer_ttl))
 
     @inlineCallbacks
     def _apply(self, steps: list[Step]):
@@ -302,29 +273,25 @@ class Reconciler(Periodic):
     def _read(self, names: Iterable[str]):
         """Read these records again, as they are."""
         for name in list(names):
-            before = self.stored.pop(name, None)
-            self.corrupt.pop(name, None)
-            self._settled.pop(name, None)
+            before = self.stored.get(name)
             try:
                 node = yield self._store.get(name)
             except CorruptRecord as error:
-                self.corrupt[name] = error
-                continue
-            if node is not None:
+                self.corrupt[name], node = error, None
+            else:
+                self.corrupt.pop(name, None)
+            self._settled.pop(name, None)
+            if node is None:
+                self.stored.pop(name, None)
+            else:
                 self.stored[name] = node
             self.share.read(name, node, before, self._clock.seconds())
 
     def _settle(self, name: str, now: float, wall: float) -> None:
-        """Nothing to do for this Node until it changes or its report is due."""
-        peer, have = self.table.get(name), self.stored.get(name)
-        if peer is None or have is None:
+        """Nothing to do for this Node until it is to differ from what was planned, or its report is due."""
+        want, have = self._planned.get(name), self.stored.get(name)
+        if want is None or have is None:
             return
-        want = peer.desired(now)
         beat = have.ready.last_heartbeat
         due = float("inf") if not want.live or beat is None else now + max(1.0, beat + self._report_every - wall)
         self._settled[name] = (want, due)
-
-
-def seen_at(peer: Peer, now: float, wall: float) -> float | None:
-    """The time of day when a source of this daemon last saw the peer."""
-    return None if peer.last_seen is None else wall - (now - peer.last_seen)

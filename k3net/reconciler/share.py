@@ -10,14 +10,16 @@ class Share:
 
     A record that its writer leaves alone for `patience` seconds may be written by anyone; how long it has been left is
     counted from when its version was first seen here, so that no other machine's clock matters. Times are monotonic.
+    A daemon that does not register itself leaves its own Node to the other members.
     """
 
-    def __init__(self, name: str, instance: str, *, patience: float):
+    def __init__(self, name: str, instance: str, *, patience: float, registers: bool = True):
         self.name = name
         self._instance = instance
         self._patience = patience
         self._writers = Writers([name])
-        self._keepers: frozenset[str] = frozenset([name])
+        self._self_kept = frozenset([name] if registers else [])
+        self._keepers = self._self_kept
         self._moved_at: dict[str, float] = {}
         self._doubts: dict[str, float] = {}
         self._left_alone: set[str] = set()
@@ -31,17 +33,17 @@ class Share:
         """Find the members anew; the names whose writer changed by that."""
         peers = [peer for peer in table if is_member(peer, store, self._instance, now)]
         members = frozenset([self.name, *(peer.name for peer in peers)])
-        keepers = frozenset([self.name, *(peer.name for peer in peers if writes_itself(peer, now))])
+        keepers = self._self_kept.union(peer.name for peer in peers if writes_itself(peer, now))
         if members == self.members and keepers == self._keepers:
             return []
-        changed = [*self._writers.change(members), *(keepers ^ self._keepers)]
+        changed = [*self._writers.change(members), *(members - keepers | keepers ^ self._keepers)]
         self._keepers = keepers
         return changed
 
     def writer(self, name: str) -> str:
         """Who writes this Node: a member's name."""
         if name in self.members and name not in self._keepers:
-            return writer_of(name, self.members - {name})
+            return writer_of(name, self.members - {name} or {name})
         return self._writers.of(name)
 
     def mine(self, name: str) -> bool:

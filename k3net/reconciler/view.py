@@ -2,14 +2,16 @@
 
 from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import Any
 
 from k3net.errors import NotFound
+from k3net.model.explain import explain
 from k3net.model.node import Node
 from k3net.model.peers import Peer
 from k3net.model.result import ProbeResult
-from k3net.reconciler.service import Reconciler, seen_at
+from k3net.reconciler.adoption import seen_at
+from k3net.reconciler.service import Reconciler
 
 
 class View:
@@ -59,6 +61,41 @@ class View:
         """Every peer in the table with its observations, by name."""
         now = self._clock.seconds()
         return (self._peer(peer, now) for peer in sorted(self._known().table, key=lambda peer: peer.name))
+
+    def explain(self, name: str) -> dict[str, Any]:
+        """Why a Node is what it is; NotFound when there is none."""
+        known, now = self._known(), self._clock.seconds()
+        node = self.node(name)
+        peer = known.table.get(name)
+        observations = peer.observations if peer is not None else {}
+        because = explain(name, observations, known.stored.get(name), now)
+        return {
+            "name": name,
+            "observer": known.share.name,
+            "writer": known.share.writer(name),
+            "members": sorted(known.share.members),
+            "stored": name in known.stored,
+            "resourceVersion": node["metadata"]["resourceVersion"],
+            "fields": [asdict(row) for row in because],
+            "observations": self._peer(peer, now)["observations"] if peer is not None else [],
+            "transitions": known.history.of(name),
+        }
+
+    def brake(self) -> dict[str, Any]:
+        """Whether demotions are held back, since when, and whose."""
+        brake, now = self._known().brake, self._clock.seconds()
+        return {
+            "enabled": brake.enabled,
+            "held": sorted(brake.held),
+            "held_seconds": None if brake.held_since is None else round(now - brake.held_since, 3),
+        }
+
+    def release_brake(self) -> dict[str, Any]:
+        """Let go through what is held; the names."""
+        known = self._known()
+        released = sorted(known.brake.release())
+        known.kick()
+        return {"released": released}
 
     def _node(self, name: str, now: float) -> Node:
         have = self._known().stored.get(name)

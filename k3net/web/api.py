@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
+from msgspec import Struct
 from twisted.internet.defer import Deferred, maybeDeferred
 
 from k3net.web.openapi import openapi
@@ -12,6 +13,10 @@ METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 _NODE_LIST = b'{"apiVersion":"v1","kind":"NodeList","metadata":{"resourceVersion":""},"items":['
 _PEER_LIST = b'{"kind":"PeerList","items":['
+
+
+class Empty(Struct, frozen=True, forbid_unknown_fields=True):
+    """The body of a POST that says nothing more: `{}`. That it must be JSON keeps web pages from sending it."""
 
 
 def node_routes(nodes: Callable[[], Any], node: Callable[[str], Any]) -> "list[Route]":
@@ -41,6 +46,32 @@ def peer_routes(peers: Callable[[], Any]) -> "list[Route]":
             lambda _: _streamed(peers, _PEER_LIST),
             summary="Every peer with its observations and last probe.",
         )
+    ]
+
+
+def explain_routes(explain: Callable[[str], Any]) -> "list[Route]":
+    """`explain(name)` says where each field of a Node comes from; NotFound when there is no such Node."""
+    return [
+        Route(
+            "GET",
+            "/api/v1/nodes/{name}/explain",
+            lambda view: explain(view.path["name"]),
+            summary="Where each field of a Node comes from, who writes it, and its last transitions.",
+        )
+    ]
+
+
+def brake_routes(brake: Callable[[], Any], release: Callable[[], Any]) -> "list[Route]":
+    """`brake()` says what is held back, `release()` lets it go through."""
+    return [
+        Route("GET", "/api/v1/brake", lambda _: brake(), summary="Whether demotions are held back, and whose."),
+        Route(
+            "POST",
+            "/api/v1/brake/release",
+            lambda _: release(),
+            summary="Let the demotions that are held back go through.",
+            body=Empty,
+        ),
     ]
 
 

@@ -3,7 +3,8 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from k3net.web.resource import Route, Text
+from k3net.errors import BadRequest
+from k3net.web.resource import RequestView, Route, Text
 
 
 def health_routes(info: Callable[[], Mapping[str, Any]]) -> "list[Route]":
@@ -18,3 +19,23 @@ def health_routes(info: Callable[[], Mapping[str, Any]]) -> "list[Route]":
         ),
         Route("GET", "/info", lambda _: info(), summary="Which node this is."),
     ]
+
+
+def probe_routes(probe: Callable[[str], Any]) -> "list[Route]":
+    """`/probe?node=` tries a peer that is known here, for a member that does not reach it: `probe(name)` answers."""
+    return [
+        Route(
+            "GET",
+            "/probe",
+            lambda view: probe(_wanted(view)),
+            summary="Whether this machine reaches a peer that it knows.",
+            query={"node": "the peer's Node name"},
+        )
+    ]
+
+
+def _wanted(view: RequestView) -> str:
+    name = view.query.get("node", "")
+    if not name:
+        raise BadRequest("node: name the peer, as in /probe?node=edge-1")
+    return name

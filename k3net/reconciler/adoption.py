@@ -1,0 +1,51 @@
+"""The word of others, as observations of this daemon: what is stored, and what a member says."""
+
+from contextlib import suppress
+
+from k3net.errors import InvalidObservation
+from k3net.model.node import Node
+from k3net.model.observation import Observation, usable_address
+from k3net.model.peers import Peer
+
+_MOST_ADDRESSES = 16
+
+
+def adopted(node: Node, now: float, ttl: float) -> "Observation | None":
+    """The store's word for a machine that nobody here has seen; None when its name can be no peer's.
+
+    A reason or message that a condition cannot have is left out of it.
+    """
+    ready = node.ready
+    for reason, message in ((ready.reason, ready.message), ("", "")):
+        with suppress(InvalidObservation):
+            return Observation(
+                peer=node.name,
+                source="store",
+                seen_at=now,
+                ttl=ttl,
+                addresses=tuple(a for a in node.internal_ips if usable_address(a))[:_MOST_ADDRESSES],
+                port=node.port,
+                ready=ready.status == "True",
+                reason=reason,
+                message=message,
+            )
+    return None
+
+
+def vouched(peer: Peer, member: str, now: float, ttl: float) -> Observation:
+    """A member's word that it reaches a peer which this daemon does not."""
+    before = peer.observations.get("liveness")
+    return Observation(
+        peer=peer.name,
+        source="liveness",
+        seen_at=now,
+        ttl=ttl,
+        reason="PeerAlive",
+        message=f"reached by {member}",
+        meta=before.meta if before is not None else {},
+    )
+
+
+def seen_at(peer: Peer, now: float, wall: float) -> float | None:
+    """The time of day when a source of this daemon last saw the peer."""
+    return None if peer.last_seen is None else wall - (now - peer.last_seen)
