@@ -89,6 +89,7 @@ class Daemon:
             self.table,
             name=name,
             instance=f"instance-of-{name}",
+            registers=self.registers,
             wall=world.wall,
             brake=brake,
             reach=lambda: self.reach or Reach(last_answer=world.clock.seconds()),
