@@ -33,7 +33,7 @@ class View:
         """Every `v1` Node that is stored or about to be, by name."""
         known = self._known()
         names = known.stored.keys() | {p.name for p in known.table if p.verified and p.name not in known.corrupt}
-        return (self._manifest(name) for name in sorted(names))
+        return (self._manifest(name) for name in sorted(names) if name in known.stored or name in known.table)
 
     def node(self, name: str) -> dict[str, Any]:
         """One Node; NotFound when there is none."""

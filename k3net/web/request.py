@@ -28,6 +28,7 @@ from k3net.web.resource import (
     refusal,
 )
 
+ENCODER = msgspec.json.Encoder(decimal_format="number")  # a stored number that no float holds is one here too
 CHUNK = 1 << 16
 SERVER = b"k3net"
 
@@ -121,7 +122,7 @@ class Request(http.Request):
             self._send(answer.status, answer.content_type, body)
         else:
             wrapped = answer if isinstance(answer, JSON) else JSON(answer)
-            self._send(wrapped.status, JSON_TYPE, msgspec.json.encode(wrapped.value))
+            self._send(wrapped.status, JSON_TYPE, ENCODER.encode(wrapped.value))
 
     def _send(self, status: int, content_type: str, body: bytes) -> None:
         self.setResponseCode(status, HTTPStatus(status).phrase.encode())
@@ -195,7 +196,7 @@ class Stream:
 
 def _pieces(answer: JSONStream) -> Iterator[bytes]:
     buffer = bytearray(answer.prefix)
-    encode = msgspec.json.Encoder().encode
+    encode = ENCODER.encode
     for index, item in enumerate(answer.items):
         if index:
             buffer += b","
