@@ -3,6 +3,7 @@
 import errno
 import os
 import socket
+from ipaddress import ip_address
 from typing import Any
 
 from twisted.internet.defer import Deferred
@@ -45,11 +46,12 @@ class _Connect:
     def begin(self) -> "Deferred[ProbeResult]":
         address, port = self._target
         try:
-            self._socket = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET, socket.SOCK_STREAM)
+            family = socket.AF_INET6 if ip_address(address).version == 6 else socket.AF_INET
+            self._socket = socket.socket(family, socket.SOCK_STREAM)
             self._socket.setblocking(False)
             code = self._socket.connect_ex((address, port))
-        except OSError as error:
-            code = error.errno or errno.EINVAL
+        except (OSError, OverflowError, ValueError) as error:
+            code = max(getattr(error, "errno", 0), 0) or errno.EINVAL
         if code == errno.EINPROGRESS:
             self._reactor.addWriter(self)
             self._timer = self._reactor.callLater(self._timeout, self._end, False, "timeout")
