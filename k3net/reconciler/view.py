@@ -33,7 +33,7 @@ class View:
         """Every `v1` Node that is stored or about to be, by name."""
         known = self._known()
         names = known.stored.keys() | {p.name for p in known.table if p.verified and p.name not in known.corrupt}
-        return (self._manifest(name) for name in sorted(names) if name in known.stored or name in known.table)
+        return (self._manifest(name) for name in sorted(names) if self._is_known(name))
 
     def node(self, name: str) -> dict[str, Any]:
         """One Node; NotFound when there is none."""
@@ -96,6 +96,10 @@ class View:
         released = sorted(known.brake.release())
         known.kick()
         return {"released": released}
+
+    def _is_known(self, name: str) -> bool:
+        known = self._known()
+        return name in known.stored or name in known.table
 
     def _node(self, name: str, now: float) -> Node:
         have = self._known().stored.get(name)

@@ -222,5 +222,5 @@ class World:
 
 def address_of(name: str) -> str:
     """Every machine has one, of TEST-NET or its like."""
-    number = sum(ord(letter) * 131**i for i, letter in enumerate(name)) % 65000
+    number = sum(ord(letter) * 131**i for i, letter in enumerate(name)) % 60000
     return f"198.18.{number // 250}.{number % 250 + 1}"
