@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from ipaddress import ip_address
 from threading import Lock
 from typing import Any
@@ -18,7 +18,6 @@ _MOST_KNOWN = 6000
 _MOST_ASKED_FOR = 1024
 _ASKED_AT_ONCE = 8
 _ASK_MILLIS = 3000
-_FLUSHED_MILLIS = 1100
 _NEWCOMERS_A_SECOND = 500.0
 _NEWCOMERS_AT_ONCE = 2500.0
 _MOST_TXT = 32
@@ -65,23 +64,30 @@ class DnsSd:
         self._asking: set[str] = set()
         self._to_ask: dict[str, None] = {}
         self._tokens, self._refilled_at = _NEWCOMERS_AT_ONCE, 0.0
+        self._closed = False
         self.dropped = 0
         self.errors = 0
 
     def open(self, interfaces: Sequence["str | int"]) -> None:
-        """Listen and browse on these interfaces (IPv4 addresses, and indexes for IPv6)."""
+        """Listen and browse on these interfaces (IPv4 addresses, and indexes for IPv6), or close what was opened."""
         zeroconf = Zeroconf(interfaces=list(interfaces), use_asyncio=False)
         self._zeroconf = zeroconf
-        zeroconf.add_listener(_Ear(self), None)
-        self.browse()
+        try:
+            if self._closed:
+                raise K3netError("mDNS was closed while it opened")
+            zeroconf.add_listener(_Ear(self), None)
+            self.browse()
+        except BaseException:
+            self.close()
+            raise
 
     def browse(self) -> None:
         """Ask for the instances of the type (again)."""
-        self._call(self._browse())
+        self._call(self._browse)
 
     def follow(self, interfaces: Sequence["str | int"]) -> None:
         """Speak on these interfaces from now on."""
-        self._call(self._opened.async_update_interfaces(interfaces=list(interfaces)))
+        self._call(lambda: self._opened.async_update_interfaces(interfaces=list(interfaces)))
         self.browse()
 
     def announce(self, announcement: Announcement) -> None:
@@ -91,20 +97,22 @@ class DnsSd:
             await self._opened.async_register_service(announcement, allow_name_change=False)
 
         try:
-            self._call(register())
+            self._call(register)
         except NonUniqueNameException:
             raise NameTaken(announcement.name) from None
 
     def renew(self, announcement: Announcement) -> None:
         """Announce what has changed."""
+        announcement.set_server_if_missing()
 
         async def update() -> None:
             await self._opened.async_update_service(announcement)
 
-        self._call(update())
+        self._call(update)
 
     def close(self) -> None:
-        """Say goodbye, and end zeroconf's thread."""
+        """Say goodbye, and end zeroconf's thread; for good, also when it is still being opened."""
+        self._closed = True
         zeroconf, self._zeroconf = self._zeroconf, None
         if zeroconf is not None:
             zeroconf.close()
@@ -115,10 +123,14 @@ class DnsSd:
             raise K3netError("mDNS is not open")
         return self._zeroconf
 
-    def _call(self, coroutine: Any) -> Any:
+    def _call(self, f: Callable[[], Any]) -> Any:
         loop = self._opened.loop
         assert loop is not None  # set by Zeroconf() before it returns
-        return asyncio.run_coroutine_threadsafe(coroutine, loop).result(_CALL_SECONDS)
+        under_way = asyncio.run_coroutine_threadsafe(f(), loop)
+        try:
+            return under_way.result(_CALL_SECONDS)
+        finally:
+            under_way.cancel()  # what took too long is not to happen later
 
     async def _browse(self) -> None:
         if self._browser is not None:
@@ -127,31 +139,30 @@ class DnsSd:
 
     # From here on in zeroconf's thread.
 
-    def touched(self, names: Sequence[str], goodbyes: Sequence[str]) -> None:
-        """These instances were heard of, and are in the cache as far as they are known."""
-        for name in names:
-            if name not in goodbyes:
-                self._tell_from_cache(name)
-        for name in goodbyes:
-            known = self._known.pop(name, None)
+    def touched(self, names: Mapping[str, str], goodbyes: Mapping[str, str]) -> None:
+        """These instances, by their lower-cased names, were heard of, and are in the cache as far as they are known."""
+        for key, name in names.items():
+            if key not in goodbyes:
+                self._tell_from_cache(key, name)
+        for key in goodbyes:
+            known = self._known.pop(key, None)
             if known is not None:
-                heard_at = self._now()
-                self._tell(Instance(name, known.host, known.port, known.txt, known.addresses, heard_at, goodbye=True))
+                self._tell(key, replace(known, heard_at=self._now(), goodbye=True))
 
-    def _tell_from_cache(self, name: str) -> None:
-        known = self._known.get(name)
+    def _tell_from_cache(self, key: str, name: str) -> None:
+        known = self._known.get(key)
         if known is None and not self._has_token():
             self.dropped += 1
             return
         instance = self._from_cache(name, known)
         if instance is None:
-            self._ask_for(name)
+            self._ask_for(f"{name[: -len(self.service_type)]}{self.service_type}")
             return
-        self._known.pop(name, None)
+        self._known.pop(key, None)
         if len(self._known) >= _MOST_KNOWN:
             del self._known[next(iter(self._known))]
-        self._known[name] = instance
-        self._tell(instance)
+        self._known[key] = instance
+        self._tell(key, instance)
 
     def _from_cache(self, name: str, known: "Instance | None") -> "Instance | None":
         """The instance as the cache has it, gaps filled with what was known; None when there are gaps."""
@@ -199,13 +210,13 @@ class DnsSd:
         if self._zeroconf is not None:
             self._ask_next()
 
-    def _tell(self, instance: Instance) -> None:
+    def _tell(self, key: str, instance: Instance) -> None:
         with self._lock:
             first = not self._waiting
-            if len(self._waiting) >= _MOST_WAITING and instance.name not in self._waiting:
+            if len(self._waiting) >= _MOST_WAITING and key not in self._waiting:
                 self.dropped += 1
                 return
-            self._waiting[instance.name] = instance
+            self._waiting[key] = instance
         if first:
             self._handover(self._hand_over)
 
@@ -237,8 +248,8 @@ class _Ear(RecordUpdateListener):
         self._dnssd = dnssd
         self._type = dnssd.service_type.lower()
         self._suffix = f".{self._type}"
-        self._names: dict[str, None] = {}
-        self._goodbyes: dict[str, None] = {}
+        self._names: dict[str, str] = {}
+        self._goodbyes: dict[str, str] = {}
 
     def async_update_records(self, zc: Zeroconf, now: float, records: list[Any]) -> None:
         for update in records:
@@ -247,13 +258,13 @@ class _Ear(RecordUpdateListener):
                 continue
             if isinstance(record, DNSPointer):
                 if record.key == self._type and record.alias_key.endswith(self._suffix):
-                    (self._goodbyes if record.is_expired(now) else self._names)[record.alias] = None
+                    (self._goodbyes if record.is_expired(now) else self._names)[record.alias_key] = record.alias
             elif isinstance(record, DNSAddress):
                 for service in zc.cache.async_entries_with_server(record.name):
                     if service.key.endswith(self._suffix):
-                        self._names[service.name] = None
+                        self._names[service.key] = service.name
             elif record.key.endswith(self._suffix) and not record.is_expired(now):
-                self._names[record.name] = None
+                self._names[record.key] = record.name
 
     def async_update_records_complete(self) -> None:
         if not self._names and not self._goodbyes:
@@ -261,7 +272,7 @@ class _Ear(RecordUpdateListener):
         names, self._names = self._names, {}
         goodbyes, self._goodbyes = self._goodbyes, {}
         try:
-            self._dnssd.touched(list(names), list(goodbyes))
+            self._dnssd.touched(names, goodbyes)
         except Exception:
             self._dnssd.errors += 1  # whatever a packet holds, zeroconf's thread goes on
 
@@ -284,13 +295,17 @@ def parse_txt(data: bytes) -> dict[str, str]:
 
 
 def _newest(records: Any) -> Any:
-    return max(records, key=lambda record: record.created, default=None)
+    """The newest record, and not one that it put out of date at the same moment (see `_unflushed`)."""
+    return max(records, key=lambda record: (record.created, record.ttl), default=None)
 
 
 def _unflushed(records: list[DNSAddress]) -> list[DNSAddress]:
-    """Without those that a later cache-flush record of their type has put out of date (RFC 6762 section 10.2)."""
-    newest = {kind: max(r.created for r in records if r.type == kind) for kind in {r.type for r in records}}
-    return [r for r in records if not r.unique or r.created > newest[r.type] - _FLUSHED_MILLIS]
+    """Without those that a later cache-flush record of their type has put out of date (RFC 6762 section 10.2).
+
+    zeroconf gives these a ttl of one second from then on.
+    """
+    lasting = {r.type for r in records if r.ttl > 1}
+    return [r for r in records if r.ttl > 1 or r.type not in lasting]
 
 
 def _nothing(**_: Any) -> None:
