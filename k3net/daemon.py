@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from twisted.application.service import Service
-from twisted.internet.defer import inlineCallbacks, maybeDeferred
+from twisted.internet.defer import Deferred, DeferredLock, inlineCallbacks, maybeDeferred
 
 from k3net import __version__, host
 from k3net.config import Settings
@@ -38,6 +38,7 @@ class Daemon(Service):
         self.metrics = Metrics(reactor, __version__)
         self.notifier = Notifier(reactor, environ)
         self._running: dict[str, tuple[Part, Any]] = {}
+        self._one_at_a_time = DeferredLock()
         self._log = make_logger()
         self.view = View(lambda: self["reconcile"], reactor, wall, self._last_probe)
         self.metrics.watch_nodes(self.view.count)
@@ -46,7 +47,7 @@ class Daemon(Service):
         self.metrics.watch_alarms(lambda: {"brake": bool(self["reconcile"].brake.held), "any": any(self.alarms())})
 
     def __getitem__(self, name: str) -> Any:
-        """The running part of this name; KeyError."""
+        """The part of this name, running or about to be replaced; KeyError."""
         return self._running[name][1]
 
     def startService(self) -> None:
@@ -70,11 +71,19 @@ class Daemon(Service):
     def stopService(self):
         super().stopService()
         self.notifier.stopping()
-        yield self._stop(set(self._running))
+        yield self._one_at_a_time.run(lambda: self._stop(set(self._running)))
+
+    def reload(self, settings: Settings) -> "Deferred[None]":
+        """Follow new settings, after what is under way; a daemon that stops does not.
+
+        When a new part cannot start, its error is raised and the old settings are in force.
+        """
+        return self._one_at_a_time.run(self._reload, settings)
 
     @inlineCallbacks
-    def reload(self, settings: Settings):
-        """Follow new settings; when a new part cannot start, its error is raised and the old settings are in force."""
+    def _reload(self, settings: Settings):
+        if not self.running:
+            return
         before = self.settings
         self.notifier.reloading()
         try:
@@ -152,6 +161,7 @@ class Daemon(Service):
                 yield maybeDeferred(self[name].stopService)
             except Exception as error:
                 self._log.warn("{name} did not stop cleanly: {error!r}", name=name, error=error)
+        for name in ranked:  # only now, for those that stop may still ask one another
             del self._running[name]
 
 
