@@ -263,7 +263,6 @@ def make_store_tests(make_store: Any) -> type[SynchronousTestCase]:  # noqa: C90
                 "n_",
                 "名前",
                 "😀",
-                "a/b",
                 "'; --",
                 "n\x00",
             ]
@@ -271,6 +270,14 @@ def make_store_tests(make_store: Any) -> type[SynchronousTestCase]:  # noqa: C90
             self.assertEqual(sorted(self.listed()), sorted(names))
             for name in names:
                 self.assertEqual(self.store.get(name).name, name)
+
+        def test_a_name_that_looks_like_a_path_is_kept_as_it_is_or_refused(self):
+            names = ["a/b", "/", "n1/", "../n2", ""]
+            outcomes = self.store.apply([Create(node(name)) for name in [*names, "n1"]])
+            done = {outcome.name for outcome in outcomes if isinstance(outcome, Done)}
+            self.assertEqual({o.name for o in outcomes if isinstance(o, Refused)}, {*names, "n1"} - done)
+            self.assertIn("n1", done)
+            self.assertEqual(set(self.listed()), done)
 
         def test_a_name_that_no_text_can_hold_is_absent(self):
             self.assertIsNone(self.store.get("n\ud800"))

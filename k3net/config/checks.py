@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from k3net.config.settings import Settings
+from k3net.config.settings import EtcdSettings, Settings
 from k3net.model.duration import format_duration
 
 
@@ -44,8 +44,27 @@ def contradictions(settings: Settings) -> Iterator[Contradiction]:
     hosts = {api.listen.host, settings.listen.host}
     if api.listen.port == settings.listen.port != 0 and (len(hosts) == 1 or "" in hosts):
         yield Contradiction(("api.listen", "listen"), f"{api.listen} is taken by listen ({settings.listen})")
+    if settings.storage.type == "etcd":
+        yield from _of_etcd(settings.storage.etcd)
     if settings.mdns.enabled and len(settings.node.name) > 63:
         yield Contradiction(
             ("node.name", "mdns.enabled"),
             "longer than 63 characters, the most a DNS-SD instance can have (RFC 6763 section 4.1.1)",
+        )
+
+
+def _of_etcd(etcd: EtcdSettings) -> Iterator[Contradiction]:
+    if not etcd.endpoints:
+        yield Contradiction(("storage.etcd.endpoints", "storage.type"), "expected at least one URL")
+    if bool(etcd.cert) != bool(etcd.key):
+        with_it, lacking = ("cert", "key") if etcd.cert else ("key", "cert")
+        yield Contradiction(
+            (f"storage.etcd.{lacking}", f"storage.etcd.{with_it}"), f"is missing beside storage.etcd.{with_it}"
+        )
+    plain = next((endpoint for endpoint in etcd.endpoints if not endpoint.startswith("https:")), None)
+    if plain is not None and (etcd.ca or etcd.cert):
+        named = "ca" if etcd.ca else "cert"
+        yield Contradiction(
+            ("storage.etcd.endpoints", f"storage.etcd.{named}"),
+            f"{plain} is not https, and storage.etcd.{named} is for TLS",
         )

@@ -26,14 +26,12 @@ class StoreType(str):
     """Which store holds the Nodes."""
 
     __slots__ = ()
-    schema: ClassVar[dict[str, Any]] = {"enum": ["memory", "sqlite"]}
+    schema: ClassVar[dict[str, Any]] = {"enum": ["memory", "sqlite", "etcd"]}
 
     @classmethod
     def read(cls, raw: Any) -> "StoreType":
-        if raw in ("mysql", "etcd"):
-            raise ValueError(f"this version has the stores memory and sqlite, and not yet {raw}")
-        if raw not in ("memory", "sqlite"):
-            raise ValueError("expected one of memory, sqlite")
+        if raw not in cls.schema["enum"]:
+            raise ValueError(f"expected one of {', '.join(cls.schema['enum'])}")
         return cls(raw)
 
 
@@ -67,10 +65,15 @@ class MysqlSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
 
 
 class EtcdSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """`ca`, `cert` and `key` are PEM files, ours beside the Go programs' keys; an empty `ca` is the system's list."""
+
     endpoints: tuple[Url, ...] = (Url("http://127.0.0.1:2379"),)
     dial_timeout: Duration = Duration(5)
     username: str = ""
     password: Secret = Secret("")
+    ca: str = ""
+    cert: str = ""
+    key: str = ""
 
 
 class StorageSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
-from k3net.errors import ConfigError
+from k3net.errors import ConfigError, StoreUnavailable
 from k3net.store.interface import OpenDriver
 
 
@@ -19,7 +19,17 @@ def _open_sqlite(settings: Any) -> Any:
     return SqliteStore(settings.sqlite.path)
 
 
-DRIVERS: dict[str, Callable[[Any], Any]] = {"memory": _open_memory, "sqlite": _open_sqlite}
+def _open_etcd(settings: Any) -> Any:
+    try:
+        from k3net.store.etcd import EtcdStore, Login
+    except (ImportError, TypeError) as error:  # TypeError: protobuf was imported before with its C code
+        raise StoreUnavailable(f"etcd store: the etcd3 library cannot be used: {error}") from error
+    etcd = settings.etcd
+    login = Login(etcd.username, etcd.password, etcd.ca, etcd.cert, etcd.key)
+    return EtcdStore(etcd.endpoints, timeout=etcd.dial_timeout, login=login)
+
+
+DRIVERS: dict[str, Callable[[Any], Any]] = {"memory": _open_memory, "sqlite": _open_sqlite, "etcd": _open_etcd}
 """`storage.type` to what opens the driver, given the settings under `storage`."""
 
 

