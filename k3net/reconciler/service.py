@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 from twisted.internet.defer import inlineCallbacks, maybeDeferred
+from twisted.internet.task import deferLater
 
 from k3net.errors import CorruptRecord, StoreUnavailable
 from k3net.log import make_logger
@@ -128,7 +129,9 @@ class Reconciler(Periodic):
         before, broken = self.stored, self.corrupt
         self.stored = {r.name: r for r in listing if isinstance(r, Node)}
         self.corrupt = {r.name: r for r in listing if isinstance(r, CorruptRecord)}
-        for name, node in self.stored.items():
+        for count, (name, node) in enumerate(list(self.stored.items()), 1):
+            if count % _BATCH == 0:
+                yield deferLater(self._clock, 0)  # ten thousand in one go would hold the reactor up
             known = before.get(name)
             if known is None or known.version != node.version:
                 self._settled.pop(name, None)
@@ -137,8 +140,8 @@ class Reconciler(Periodic):
                 self._settled.pop(name, None)
             if node.managed and name not in self.table:
                 word = adopted(node, now, self._peer_ttl)
-                if word is not None:
-                    self.table.observe(word)
+                if word is not None and self.table.observe(word):
+                    self.table.get(name).desired(now)  # kept for the pass, which looks at all of them at once
         for name in (before.keys() | broken.keys()) - self.stored.keys():
             self._settled.pop(name, None)
             self.share.forget(name)
@@ -217,7 +220,8 @@ class Reconciler(Periodic):
         return frozenset(
             peer.name
             for peer in self.table
-            if not self._is_settled(peer.name, want := peer.desired(now), now)
+            if peer.name in self.stored
+            and not self._is_settled(peer.name, want := peer.desired(now), now)
             and self._is_demotion(peer.name, want)
             and self.share.mine(peer.name)
         )
