@@ -69,7 +69,8 @@ class PeerTable:
     """At most `limit` peers, of which at most `newcomers` are known by hearsay alone; who is refused is counted.
 
     A newcomer that nothing but a multicast speaks for never takes the place of a verified peer, and that of another
-    newcomer only when that one has had `patience` seconds to be verified.
+    newcomer only when that one has had `patience` seconds to be verified. `changes` counts the claims that differed,
+    and the peers forgotten.
     """
 
     def __init__(self, limit: int = 12_000, newcomers: int = 2_000, patience: float = 5.0):
@@ -79,6 +80,7 @@ class PeerTable:
         self._peers: dict[str, Peer] = {}
         self._unverified: dict[str, float] = {}
         self.refused = 0
+        self.changes = 0
 
     def __len__(self) -> int:
         return len(self._peers)
@@ -104,12 +106,19 @@ class PeerTable:
                 return False
             peer = self._peers[o.peer] = Peer(o.peer)
             self._unverified[o.peer] = o.seen_at
+        before = peer.changes
         peer.observe(o)
+        self.changes += peer.changes - before
         if o.source not in _WORD_OF_MOUTH:
             self._unverified.pop(o.peer, None)
         return True
 
+    def holds_until(self, now: float) -> float:
+        """Until when (monotonic) all that is asked of these peers stays as it is, if `changes` does."""
+        return min((lapses_next(peer.observations, now) for peer in self), default=float("inf"))
+
     def forget(self, name: str) -> None:
+        self.changes += 1
         self._peers.pop(name, None)
         self._unverified.pop(name, None)
 

@@ -66,6 +66,8 @@ class Reconciler(Periodic):
         self._list_at = float("-inf")
         self._settled: dict[str, tuple[Node, float]] = {}
         self._planned: dict[str, Node] = {}
+        self._rests_until = float("-inf")
+        self._rests_at = -1
         self.share = Share(name, instance, patience=report_every + peer_ttl, registers=registers)
         self.stored: dict[str, Node] = {}
         self.corrupt: dict[str, CorruptRecord] = {}
@@ -98,6 +100,9 @@ class Reconciler(Periodic):
     @inlineCallbacks
     def reconcile(self):
         """One pass; StoreUnavailable when the store did not answer, and then all is read anew."""
+        if self._rests():
+            return
+        changes, self._rests_until = self.table.changes, float("-inf")
         try:
             if self._clock.seconds() >= self._list_at:
                 yield self._adopt()
@@ -110,6 +115,7 @@ class Reconciler(Periodic):
             while tries < _TRIES:
                 steps = yield self._steps(allowed)
                 if not steps:
+                    self._rest(changes)
                     return
                 conflicts = yield self._apply(steps)
                 if conflicts:
@@ -118,6 +124,21 @@ class Reconciler(Periodic):
         except StoreUnavailable:
             self._list_at = float("-inf")
             raise
+
+    def _rests(self) -> bool:
+        """Whether this pass would find all as the last one left it."""
+        if self.table.changes != self._rests_at or self.brake.held_since is not None:
+            return False
+        return self._clock.seconds() < self._rests_until
+
+    def _rest(self, changes: int) -> None:
+        """Nothing is left to do until something differs, lapses or is due; a demotion that waits is left."""
+        if self._wanting():
+            return
+        now = self._clock.seconds()
+        due = (self._settled[peer.name][1] for peer in self.table if peer.name in self._settled)
+        self._rests_at = changes
+        self._rests_until = min(self._list_at, self.table.holds_until(now), *due)
 
     @inlineCallbacks
     def _adopt(self):
