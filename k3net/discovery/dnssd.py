@@ -1,7 +1,7 @@
 """DNS-SD over multicast (RFC 6762, RFC 6763) by zeroconf: what happens in its thread, handed over in plain values."""
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from ipaddress import ip_address
 from threading import Lock
@@ -149,6 +149,11 @@ class DnsSd:
             if known is not None:
                 self._tell(key, replace(known, heard_at=self._now(), goodbye=True))
 
+    def remove(self, records: Iterable[DNSPointer]) -> None:
+        """Take records out of the cache, as far as they are in it."""
+        cache = self._opened.cache
+        cache.async_remove_records([r for r in records if cache.async_get_unique(r) is not None])
+
     def _tell_from_cache(self, key: str, name: str) -> None:
         known = self._known.get(key)
         if known is None and not self._has_token():
@@ -242,7 +247,11 @@ class DnsSd:
 
 
 class _Ear(RecordUpdateListener):
-    """Notes which instances each packet is about; the cache's own expiry is not something heard."""
+    """Notes which instances each packet is about; the cache's own expiry is not something heard.
+
+    A pointer to a name that no packet can hold is taken out of the cache: zeroconf would fail to write it among the
+    known answers of its next question, and never ask again.
+    """
 
     def __init__(self, dnssd: DnsSd):
         self._dnssd = dnssd
@@ -250,6 +259,7 @@ class _Ear(RecordUpdateListener):
         self._suffix = f".{self._type}"
         self._names: dict[str, str] = {}
         self._goodbyes: dict[str, str] = {}
+        self._unwritable: dict[DNSPointer, None] = {}
 
     def async_update_records(self, zc: Zeroconf, now: float, records: list[Any]) -> None:
         for update in records:
@@ -257,7 +267,9 @@ class _Ear(RecordUpdateListener):
             if record is update.old:
                 continue
             if isinstance(record, DNSPointer):
-                if record.key == self._type and record.alias_key.endswith(self._suffix):
+                if record.key == self._type and not _is_writable(record.alias):
+                    self._unwritable[record] = None
+                elif record.key == self._type and record.alias_key.endswith(self._suffix):
                     (self._goodbyes if record.is_expired(now) else self._names)[record.alias_key] = record.alias
             elif isinstance(record, DNSAddress):
                 for service in zc.cache.async_entries_with_server(record.name):
@@ -267,6 +279,9 @@ class _Ear(RecordUpdateListener):
                 self._names[record.key] = record.name
 
     def async_update_records_complete(self) -> None:
+        if self._unwritable:
+            unwritable, self._unwritable = self._unwritable, {}
+            self._dnssd.remove(unwritable)
         if not self._names and not self._goodbyes:
             return
         names, self._names = self._names, {}
@@ -292,6 +307,11 @@ def parse_txt(data: bytes) -> dict[str, str]:
         except UnicodeDecodeError:
             continue
     return found
+
+
+def _is_writable(name: str) -> bool:
+    """Whether each label is at most 63 bytes (RFC 1035 section 2.3.4); bytes that are no UTF-8 grow when replaced."""
+    return all(len(label.encode()) <= 63 for label in name.split("."))
 
 
 def _newest(records: Any) -> Any:
