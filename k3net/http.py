@@ -4,6 +4,7 @@ Twisted's Agent asks and treq collects. treq's client is left out: it keeps cook
 ask an IPv6 address (hyperlink takes it for a name to encode).
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +13,7 @@ from treq.content import collect
 from twisted.internet import error as net
 from twisted.internet.abstract import isIPAddress, isIPv6Address
 from twisted.internet.defer import Deferred, maybeDeferred, succeed
-from twisted.internet.endpoints import HostnameEndpoint, TCP4ClientEndpoint, TCP6ClientEndpoint
+from twisted.internet.endpoints import HostnameEndpoint, TCP4ClientEndpoint, TCP6ClientEndpoint, wrapClientTLS
 from twisted.internet.interfaces import IStreamClientEndpoint
 from twisted.protocols.policies import ProtocolWrapper, WrappingFactory
 from twisted.python.failure import Failure
@@ -40,7 +41,7 @@ class FetchError(K3netError):
 
 
 class ConnectFailed(FetchError):
-    """No connection; `reason` is refused, timeout, unreachable, unknown host, or the system's word."""
+    """No connection; `reason` is refused, timeout, unreachable, unknown host, `TLS: ...`, or the system's word."""
 
 
 class NotHTTP(FetchError):
@@ -61,10 +62,13 @@ class BrokenAnswer(FetchError):
 
 @dataclass(frozen=True)
 class Response:
+    """What came back; `local` is this machine's address on the connection that brought it."""
+
     url: str
     status: int
     headers: Headers
     body: bytes
+    local: str = ""
 
     def json(self, shape: Any = Any) -> Any:
         """The body in the type `shape`, as msgspec reads it; BrokenAnswer when it does not fit."""
@@ -83,14 +87,15 @@ def fetch(
     data: "bytes | None" = None,
     timeout: float = 5.0,
     max_bytes: int = 1 << 20,
+    tls: "Callable[[str], Any] | None" = None,
 ) -> "Deferred[Response]":
     """Ask once: no redirects, no proxy, no compression, no cookies, no connection kept.
 
     `timeout` seconds cover connecting, asking and the whole body of at most `max_bytes`. Any status is a Response;
     otherwise the Deferred fails with a FetchError, and the connection is closed. A name in the URL is resolved, an
-    address is not.
+    address is not. Only with `tls` may it be an https URL: `tls(host)` gives what `wrapClientTLS` takes.
     """
-    attempt = _Attempt(reactor, url, timeout, max_bytes)
+    attempt = _Attempt(reactor, url, timeout, max_bytes, tls)
     result: Deferred[Response] = maybeDeferred(attempt.ask, method, headers or {}, data)
     result.addCallback(attempt.read)
     result.addTimeout(timeout, reactor, attempt.late)
@@ -109,11 +114,14 @@ class _Full(Exception):
 class _Attempt:
     """One connection to where the URL says, and what is known of it when it fails."""
 
-    def __init__(self, reactor: Any, url: str, timeout: float, max_bytes: int):
+    def __init__(
+        self, reactor: Any, url: str, timeout: float, max_bytes: int, tls: "Callable[[str], Any] | None" = None
+    ):
         self._reactor = reactor
         self._url = url
         self._timeout = timeout
         self._max_bytes = max_bytes
+        self._tls = tls
         self._endpoint: Any = None
         self._wire: _Wire | None = None
         self._late = False
@@ -127,7 +135,8 @@ class _Attempt:
 
     def endpointForURI(self, uri: URI) -> "_Attempt":
         host = uri.host.decode("ascii")
-        if uri.scheme != b"http" or not host or (":" in host and not isIPv6Address(host)):
+        secure = uri.scheme == b"https" and self._tls is not None
+        if not (secure or uri.scheme == b"http") or not host or (":" in host and not isIPv6Address(host)):
             raise ValueError("expected http://host:port/path")
         if isIPAddress(host):
             self._endpoint = TCP4ClientEndpoint(self._reactor, host, uri.port, timeout=self._timeout)
@@ -135,6 +144,8 @@ class _Attempt:
             self._endpoint = TCP6ClientEndpoint(self._reactor, host, uri.port, timeout=self._timeout)
         else:
             self._endpoint = HostnameEndpoint(self._reactor, host, uri.port, timeout=self._timeout)
+        if secure:
+            self._endpoint = wrapClientTLS(self._tls(host), self._endpoint)  # type: ignore[misc]
         return self
 
     def connect(self, factory: Any) -> Any:
@@ -157,8 +168,18 @@ class _Attempt:
             if len(body) > self._max_bytes:
                 raise _Full
 
-        done = collect(response, take)
-        return done.addCallback(lambda _: Response(self._url, response.code, response.headers, bytes(body)))
+        local = self._wire.transport.getHost().host if self._wire is not None else ""
+
+        def answer(_: Any) -> Response:
+            if self._tls is not None:
+                self.hang_up()  # a goodbye in TLS would wait for the other side's
+            return Response(self._url, response.code, response.headers, bytes(body), local)
+
+        return collect(response, take).addCallback(answer)
+
+    def hang_up(self) -> None:
+        if self._wire is not None:
+            self._wire.abort()
 
     def late(self, failure: Any, _timeout: float) -> Failure:
         self._late = True
@@ -166,8 +187,7 @@ class _Attempt:
 
     def failed(self, failure: Failure) -> Any:
         """Close the connection; one error out of all that Twisted and treq may say."""
-        if self._wire is not None:
-            self._wire.abort()
+        self.hang_up()
         error = self._error(failure)
         if error is None:
             return failure
@@ -182,6 +202,9 @@ class _Attempt:
             return ConnectFailed(url, word) if word else None
         if failure.check(_Full) or wire.full:
             return TooLarge(url, f"more than {self._max_bytes} bytes")
+        broken = _tls_word(failure)
+        if broken:
+            return ConnectFailed(url, broken)
         if not wire.speaks_http:
             return NotHTTP(url, "another protocol" if wire.heard else "silent" if self._late else "closed")
         if self._late:
@@ -205,6 +228,19 @@ def _connect_word(failure: Failure) -> str:
         return str(failure.value)
     if failure.check(ValueError):
         return f"not a URL for this: {failure.value}"
+    return ""
+
+
+def _tls_word(failure: Any) -> str:
+    """Why TLS failed; "" when it was not TLS. What it raises is known by its home, so that http needs no OpenSSL."""
+    for reason in (failure, *getattr(failure.value, "reasons", ())):
+        home = type(reason.value).__module__.partition(".")[0]
+        if home == "service_identity":
+            return "TLS: the certificate is another host's"
+        if home == "OpenSSL":
+            parts = reason.value.args[0] if reason.value.args else ()
+            words = [entry[-1] for entry in parts if isinstance(entry, tuple) and entry] if parts else []
+            return f"TLS: {', '.join(map(str, words)) or 'the connection was closed'}"
     return ""
 
 
