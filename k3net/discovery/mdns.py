@@ -18,6 +18,7 @@ from k3net.model.peers import Peer
 from k3net.services import Periodic
 
 Network = IPv4Network | IPv6Network
+_Way = tuple[int, str | int]
 _LOOK = 5.0
 _BROWSE = 300.0
 _CLAIM_AGAIN = 30.0
@@ -67,7 +68,7 @@ class Mdns(Service):
         self._refused = refused
         self._log = make_logger()
         self._dnssd: DnsSd | None = None
-        self._speaking_on: tuple[str | int, ...] = ()
+        self._speaking_on: tuple[_Way, ...] = ()
         self._announced: Announcement | None = None
         self._claim_at = 0.0
         self._browse_at = 0.0
@@ -84,18 +85,12 @@ class Mdns(Service):
     def stopService(self):
         super().stopService()
         yield self.loop.stopService()
-        dnssd, self._dnssd = self._dnssd, None
-        if dnssd is not None:
-            try:
-                yield in_thread(self._reactor, dnssd.close, timeout=_CLOSING)
-            except Exception as error:
-                self._log.warn("mDNS did not say goodbye: {error}", error=error)
+        yield self._close()
 
     @property
     def alarms(self) -> tuple[str, ...]:
         """What an operator has to look at: names that two machines announce."""
-        now = self._reactor.seconds()
-        self._alarms = {text: at for text, at in self._alarms.items() if now - at <= _ALARM}
+        self._forget_alarms()
         return tuple(sorted(self._alarms))
 
     def waited(self, seconds: float) -> bool:
@@ -113,20 +108,39 @@ class Mdns(Service):
         host = self._host()
         where = tuple(_ways(host, self._chosen))
         now = self._reactor.seconds()
+        if not where or _made_anew(where, self._speaking_on):
+            yield self._close()
         if not where:
             raise K3netError("no interface is up that can multicast")
         if self._dnssd is None:
-            dnssd = DnsSd(self._type, self._hear, self._reactor.callFromThread)
-            yield in_thread(self._reactor, dnssd.open, where)
-            self._dnssd, self._speaking_on, self._browse_at = dnssd, where, now + _BROWSE
+            self._dnssd, self._speaking_on, self._browse_at = self._fresh(), where, now + _BROWSE
+            try:
+                yield in_thread(self._reactor, self._dnssd.open, [way for _, way in where])
+            except Exception:
+                yield self._close()
+                raise
         elif where != self._speaking_on:
-            yield in_thread(self._reactor, self._dnssd.follow, where)
+            yield in_thread(self._reactor, self._dnssd.follow, [way for _, way in where])
             self._speaking_on = where
         elif now >= self._browse_at:
             self._browse_at = now + _BROWSE
             self._owners = {name: owner for name, owner in self._owners.items() if self._peer_of(name) is not None}
             yield in_thread(self._reactor, self._dnssd.browse)
         yield self._announce(host, now)
+
+    def _fresh(self) -> DnsSd:
+        return DnsSd(self._type, self._hear, self._reactor.callFromThread)
+
+    @inlineCallbacks
+    def _close(self):
+        """Say goodbye, if that can be said soon; what was open, or still opens, is open no more."""
+        dnssd, self._dnssd = self._dnssd, None
+        self._announced, self._speaking_on = None, ()
+        if dnssd is not None:
+            try:
+                yield in_thread(self._reactor, dnssd.close, timeout=_CLOSING)
+            except Exception as error:
+                self._log.warn("mDNS did not say goodbye: {error!r}", error=error)
 
     @inlineCallbacks
     def _announce(self, host: Host, now: float):
@@ -144,7 +158,7 @@ class Mdns(Service):
             self.name_is_free = True
             self._announced = announcement
             self._log.info("announced as {name!r}", name=announcement.name)
-        elif announcement.parsed_addresses() != self._announced.parsed_addresses():
+        elif _told(announcement) != _told(self._announced):
             yield in_thread(self._reactor, self._dnssd.renew, announcement)  # type: ignore[union-attr]
             self._announced = announcement
 
@@ -210,21 +224,24 @@ class Mdns(Service):
                 meta={"pid": pid} if pid.isascii() and pid.isdecimal() and len(pid) <= 10 else {},
             )
         )
-        if taken:
-            self._owners[name] = instance
-        else:
-            self._owners.pop(name, None)
+        self._owners.pop(name, None)
+        if not taken:
             self._refused("table full")
+        elif not instance.goodbye:
+            self._owners[name] = instance
 
     def _check_own(self, instance: Instance, own_addresses: frozenset[str]) -> None:
-        """Our own words come back to us; the same name from elsewhere is an alarm."""
-        if not instance.goodbye and own_addresses.isdisjoint(instance.addresses):
+        """Our own words come back to us, of a moment ago too; the same name from elsewhere is an alarm."""
+        said = self._announced.parsed_addresses() if self._announced is not None else ()
+        if instance.goodbye or not instance.addresses:
+            return
+        if own_addresses.union(said).isdisjoint(instance.addresses):
             self._alarm(f"{instance.addresses[0]} announces this node's name {self._own!r} too, as {instance.name!r}")
 
     def _owns(self, name: str, instance: Instance) -> bool:
         """Whether this instance may speak for the peer: the first that did may, until it is silent or gone."""
         owner = self._owners.get(name)
-        if owner is None or owner.name == instance.name or owner.goodbye:
+        if owner is None or owner.name.lower() == instance.name.lower():
             return True
         if set(owner.addresses) & set(instance.addresses):
             return True
@@ -236,11 +253,16 @@ class Mdns(Service):
         return False
 
     def _alarm(self, text: str) -> None:
-        if text not in self._alarms and len(self._alarms) < _MOST_ALARMS:
+        if text not in self._alarms:
+            self._forget_alarms()
+            if len(self._alarms) >= _MOST_ALARMS:
+                return
             self._log.error("{alarm}", alarm=text)
-            self._alarms[text] = self._reactor.seconds()
-        elif text in self._alarms:
-            self._alarms[text] = self._reactor.seconds()
+        self._alarms[text] = self._reactor.seconds()
+
+    def _forget_alarms(self) -> None:
+        now = self._reactor.seconds()
+        self._alarms = {text: at for text, at in self._alarms.items() if now - at <= _ALARM}
 
 
 def in_thread(reactor: Any, f: Callable[..., Any], *args: Any, timeout: float = _LONGEST_CALL) -> "Deferred[Any]":
@@ -265,12 +287,22 @@ def in_thread(reactor: Any, f: Callable[..., Any], *args: Any, timeout: float = 
     return done.addTimeout(timeout, reactor)
 
 
-def _ways(host: Host, chosen: Sequence[str]) -> Iterator["str | int"]:
-    """How zeroconf names the interfaces: IPv4 by address, IPv6 by index."""
+def _ways(host: Host, chosen: Sequence[str]) -> Iterator[_Way]:
+    """The index of each interface, and how zeroconf names it: IPv4 by address, IPv6 by index."""
     for interface in host.multicast_interfaces(chosen):
-        yield from (str(a.ip) for a in interface.addresses if a.version == 4)
+        yield from ((interface.index, str(a.ip)) for a in interface.addresses if a.version == 4)
         if any(a.version == 6 and not a.is_loopback for a in interface.addresses):
-            yield interface.index
+            yield interface.index, interface.index
+
+
+def _made_anew(where: Sequence[_Way], before: Sequence[_Way]) -> bool:
+    """Whether an address is on another interface than before, where zeroconf's sockets have not joined the group."""
+    index_of = {way: index for index, way in before}
+    return any(index_of.get(way, index) != index for index, way in where)
+
+
+def _told(announcement: Announcement) -> tuple[object, ...]:
+    return announcement.port, announcement.parsed_addresses()
 
 
 def _counts(text: str, networks: Sequence[Network]) -> bool:
