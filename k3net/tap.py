@@ -5,12 +5,15 @@ import signal
 import sys
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
 from twisted.application.service import IService, Service
 from twisted.internet._resolver import GAIResolver
 from twisted.internet.defer import inlineCallbacks
+from twisted.internet.error import ReactorNotRunning
 from twisted.internet.threads import deferToThread
 from twisted.logger import ILogObserver
 from twisted.python.components import Componentized
@@ -21,7 +24,7 @@ from twisted.python.usage import UsageError
 from k3net.config import Loaded, load
 from k3net.config.load import config_path
 from k3net.daemon import Daemon
-from k3net.errors import K3netError
+from k3net.errors import ConfigError, K3netError
 from k3net.log import make_logger, observer
 
 _LAST_GRACE = 15.0
@@ -58,19 +61,30 @@ class Options(BaseOptions):
         parent = self.parent
         if parent is not None and parent["nodaemon"] and parent["pidfile"] == "twistd.pid":
             parent["pidfile"] = ""  # a read-only directory would keep the daemon from starting
+        self.log_observer = self._open_log()
+
+    @property
+    def foreground(self) -> bool:
+        """Whether this process stays where it was started (`twistd -n`)."""
+        return self.parent is None or bool(self.parent["nodaemon"])
 
     def load(self) -> Loaded:
         """The settings that file, environment and flags give now; ConfigError."""
         flags = {name.replace("-", "_"): self[name] for name in self.defaults if name != "config"}
         return load(config_path(self["config"], os.environ), os.environ, flags)
 
-    def observer(self) -> Any:
-        """What writes the log, or None when twistd's own flags say how."""
+    def _open_log(self) -> Any:
+        """What writes the log, or None when twistd's own flags say how; ConfigError."""
         parent: Any = self.parent or {}
         log = self.loaded.settings.log
         if any(parent.get(flag) for flag in ("logger", "logfile", "syslog")):
             return None
-        return observer(log.level, log.format, log.path or ("" if parent.get("nodaemon") else "twistd.log"))
+        path = log.path or ("" if self.foreground else "twistd.log")
+        try:
+            return observer(log.level, log.format, path)
+        except OSError as error:
+            reason = f"{path!r}: {(error.strerror or str(error)).lower()}"
+            raise ConfigError("log.path", reason, self.loaded.origins.get("log.path", "")) from None
 
 
 def _go_style(words: list[str]) -> list[str]:
@@ -86,12 +100,12 @@ class Root(Service):
         self._options = options
         self._log = make_logger()
         self._daemon: Any = None
-        self._reloading = False
+        self._asked = self._reloading = False
         self._names = ThreadPool(0, _LOOKUPS, "k3net-names")
         self._names.threadFactory = partial(threading.Thread, daemon=True)  # type: ignore[assignment]
 
     def setServiceParent(self, parent: Any) -> None:
-        writes = self._options.observer()
+        writes = self._options.log_observer
         if writes is not None and isinstance(parent, Componentized):
             parent.setComponent(ILogObserver, writes)
         super().setServiceParent(parent)
@@ -102,12 +116,17 @@ class Root(Service):
         self._names.start()  # look-ups that hang hold up other look-ups only
         self._reactor.installNameResolver(GAIResolver(self._reactor, lambda: self._names))
         self._daemon = Daemon(self._reactor, self._options.loaded.settings, wall=time.time, environ=os.environ)
+        signal.signal(signal.SIGHUP, lambda *_: self._reactor.callFromThread(self._reload))
+        for number in (signal.SIGTERM, signal.SIGINT):  # twistd would die of it again: a clean stop is exit status 0
+            self._reactor.callWhenRunning(signal.signal, number, self._end)
         try:
             self._daemon.startService()
         except Exception as error:
+            self._log.error("{error}", error=error)
+            if not self._options.foreground:
+                raise  # twistd tells the process that waits in the foreground, which would wait for ever otherwise
             print(f"k3net: {error}", file=sys.__stderr__)
             raise SystemExit(1) from None
-        signal.signal(signal.SIGHUP, lambda *_: self._reactor.callFromThread(self._reload))
 
     def stopService(self) -> Any:
         super().stopService()
@@ -116,19 +135,36 @@ class Root(Service):
         last.start()
         return self._daemon.stopService()
 
+    def _end(self, number: int, frame: Any) -> None:
+        def stop() -> None:
+            self._log.info("{signal}: stopping", signal=signal.Signals(number).name)
+            with suppress(ReactorNotRunning):
+                self._reactor.stop()
+
+        self._reactor.callFromThread(stop)
+
     @inlineCallbacks
     def _reload(self):
-        if self._reloading:
-            return
-        self._reloading = True
-        try:
-            loaded = yield deferToThread(self._options.load)
-            yield self._daemon.reload(loaded.settings)
-            self._log.info("reloaded")
-        except Exception as error:
-            self._log.error("not reloaded, the old settings stay: {error}", error=error)
-        finally:
-            self._reloading = False
+        """Follow the settings as they are now, and once more when asked to meanwhile."""
+        self._asked = True
+        while self._asked and not self._reloading:
+            self._asked, self._reloading = False, True
+            try:
+                loaded = yield deferToThread(self._options.load)
+                yield self._daemon.reload(loaded.settings)
+                for warning in self._left_out(loaded):
+                    self._log.warn("{warning}", warning=warning)
+                self._log.info("reloaded")
+            except Exception as error:
+                self._log.error("not reloaded, the old settings stay: {error}", error=error)
+            finally:
+                self._reloading = False
+
+    def _left_out(self, loaded: Loaded) -> Iterator[str]:
+        yield from loaded.warnings
+        old, new = self._options.loaded.settings.log, loaded.settings.log
+        if (old.format, old.path) != (new.format, new.path):
+            yield "log.format and log.path are followed at the next start"
 
 
 def makeService(options: Options) -> IService:

@@ -1,4 +1,4 @@
-"""The daemon on real sockets, threads and a real reactor: it starts, follows new settings, and leaves nothing behind."""
+"""The daemon on real sockets, threads and a real reactor: it starts, follows new settings, leaves nothing behind."""
 
 import json
 import os
