@@ -162,7 +162,7 @@ class Reconciler(Periodic):
             if node.managed and name not in self.table:
                 word = adopted(node, now, self._peer_ttl)
                 if word is not None and self.table.observe(word):
-                    self.table.get(name).desired(now)  # kept for the pass, which looks at all of them at once
+                    self.table.get(name).desired(now)  # type: ignore[union-attr] # kept for the pass
         for name in (before.keys() | broken.keys()) - self.stored.keys():
             self._settled.pop(name, None)
             self.share.forget(name)
