@@ -94,10 +94,13 @@ class Liveness(Periodic):
         return max((r.last.at for r in self._rounds.values() if r.last and r.last.ok), default=None)
 
     def probe_now(self, name: str) -> "Deferred[ProbeResult | None]":
-        """The result of a probe of this peer that is not older than a second; None for one that is not known."""
+        """The result of a probe of this peer that is not older than a second; None for one that is not known.
+
+        None too when it is forgotten, the probe breaks, or this stops before there is a result.
+        """
         known = self._rounds.get(name)
         peer = next((peer for peer in self._peers() if peer.name == name), None) if known is not None else None
-        if known is None or peer is None:
+        if known is None or peer is None or not self.running:
             return succeed(None)
         if known.last is not None and self._clock.seconds() - known.last.at <= _FRESH:
             return succeed(known.last)
@@ -108,6 +111,12 @@ class Liveness(Periodic):
             self._queue.appendleft((peer, known))
             self._fill()
         return wait
+
+    def stopService(self) -> "Deferred[None] | None":
+        stopped = super().stopService()
+        for known in self._rounds.values():
+            _answer(known, None)
+        return stopped
 
     def _look_round(self) -> None:
         now = self._clock.seconds()
@@ -123,7 +132,7 @@ class Liveness(Periodic):
                 known.under_way = True
                 self._queue.append((peer, known))
         for name in self._rounds.keys() - present:
-            del self._rounds[name]
+            _answer(self._rounds.pop(name), None)
             self.impostors.pop(name, None)
         self._fill()
 
@@ -164,14 +173,13 @@ class Liveness(Periodic):
         def ended(result: Any) -> None:
             known.under_way = False
             self._in_flight -= 1
-            waiting, known.waiting = known.waiting, []
             if isinstance(result, ProbeResult):
                 known.last = result
                 self._counted(result)
+                _answer(known, result)
             else:
                 self._log.failure("the probe of {name!r} broke", failure=result, name=peer.name)
-            for wait in waiting:
-                wait.callback(known.last)
+                _answer(known, None)
             self._fill()
 
         self._probe(peer, known, now).addBoth(ended)
@@ -251,6 +259,13 @@ class Liveness(Periodic):
 def _left_at(peer: Peer) -> float:
     """When the peer last said goodbye."""
     return max((o.seen_at for o in peer.observations.values() if o.goodbye), default=float("-inf"))
+
+
+def _answer(known: _Round, result: "ProbeResult | None") -> None:
+    """To all who wait for this peer's probe."""
+    waiting, known.waiting = known.waiting, []
+    for wait in waiting:
+        wait.callback(result)
 
 
 def _left(peer: Peer) -> bool:

@@ -496,6 +496,94 @@ class BrokenTests(LivenessTestCase):
         self.assertEqual(self.flushLoggedErrors(), [])
 
 
+class ProbeNowTests(LivenessTestCase):
+    def test_it_probes_at_once_although_the_peer_is_not_due(self):
+        self.hear("n1")
+        self.started(interval=60.0)
+        self.run_for(2)
+        found = self.successResultOf(self.liveness.probe_now("n1"))
+        self.assertEqual((found.ok, found.at, len(self.network.connects)), (True, 2.0, 2))
+
+    def test_a_result_of_this_very_second_is_good_enough(self):
+        self.hear("n1")
+        self.started(interval=60.0)
+        self.run_for(0.5)
+        self.assertEqual(self.successResultOf(self.liveness.probe_now("n1")).at, 0.25)
+        self.assertEqual(len(self.network.connects), 1)
+
+    def test_those_who_ask_at_once_share_one_probe(self):
+        self.network.holds = True
+        self.hear("n1")
+        self.started()
+        self.run_for(1)
+        asked = [self.liveness.probe_now("n1") for _ in range(3)]
+        self.network.release()
+        self.assertEqual({self.successResultOf(each).ok for each in asked}, {True})
+        self.assertEqual(len(self.network.connects), 1)
+
+    def test_it_is_the_next_to_have_a_turn(self):
+        self.network.holds = True
+        for i in range(5):
+            self.hear(f"n{i}", f"10.0.2.{i + 1}", source="store")
+        self.started(max_in_flight=1, interval=1000.0)
+        self.liveness._look_round()
+        self.hear("x", "10.0.3.1")
+        self.run_for(0.5)
+        self.liveness.probe_now("n4")
+        self.network.release()
+        self.assertEqual([to for _, to, _ in self.network.connects], ["10.0.3.1", "10.0.2.5"])
+
+    def test_of_one_that_is_not_known_and_of_the_own_node_it_says_nothing(self):
+        self.hear("here", "10.0.0.7", source="own")
+        self.started()
+        self.run_for(1)
+        self.assertIsNone(self.successResultOf(self.liveness.probe_now("nope")))
+        self.assertIsNone(self.successResultOf(self.liveness.probe_now("here")))
+        self.assertEqual(self.network.connects, [])
+
+    def test_of_a_probe_that_breaks_it_says_nothing_and_nothing_old(self):
+        self.hear("n1")
+        self.started(interval=60.0)
+        self.run_for(2)
+        self.liveness._connect = lambda *_: fail(RuntimeError("broken"))
+        self.assertIsNone(self.successResultOf(self.liveness.probe_now("n1")))
+        self.assertEqual(len(self.flushLoggedErrors(RuntimeError)), 1)
+
+    def waiting_behind_another(self):
+        self.network.holds = True
+        self.hear("n1", "10.0.0.2")
+        self.hear("n2", "10.0.0.3")
+        self.started(max_in_flight=1)
+        self.run_for(1)
+        return self.liveness.probe_now("n2")
+
+    def test_one_who_waits_for_a_peer_that_is_forgotten_is_told_so(self):
+        asked = self.waiting_behind_another()
+        self.table.forget("n2")
+        self.run_for(0.25)
+        self.assertIsNone(self.successResultOf(asked))
+
+    def test_one_who_waits_when_it_stops_is_told_so(self):
+        asked = self.waiting_behind_another()
+        self.liveness.stopService()
+        self.assertIsNone(self.successResultOf(asked))
+        self.network.release()
+
+    def test_a_stopped_one_says_nothing(self):
+        self.hear("n1")
+        self.started()
+        self.run_for(1.5)
+        self.liveness.stopService()
+        self.assertIsNone(self.successResultOf(self.liveness.probe_now("n1")))
+
+    def test_one_who_gave_up_waiting_is_no_trouble(self):
+        asked = self.waiting_behind_another()
+        asked.addErrback(lambda _: None)
+        asked.cancel()
+        self.network.release(1)
+        self.network.release(1)
+
+
 class StopTests(LivenessTestCase):
     def test_a_probe_under_way_when_it_stops_says_nothing_and_begins_no_other(self):
         self.network.holds = True
