@@ -29,14 +29,15 @@ def readiness(observations: Mapping[str, Observation], now: float) -> Readiness:
     """Ready while a claim holds and none that holds denies it.
 
     A goodbye ends what its own source and the probes said; later only a connect that proved whose port it was counts
-    again. The own node's goodbye ends everything. The adopted word of the store counts only while no source of this
+    again, and not even that for a machine that is gone from Consul and that multicast does not vouch for. The own
+    node's goodbye ends everything. The adopted word of the store counts only while no source of this
     daemon speaks.
     """
     live = [observations[s] for s in SOURCES if s in observations and not observations[s].lapsed(now)]
     goodbyes = [observations[s] for s in SOURCES if s in observations and observations[s].goodbye]
     left = max(goodbyes, key=lambda o: o.seen_at, default=None)
     spoken = [o for o in live if o.source not in _DERIVED]
-    if left is not None and left.source == "own":
+    if left is not None and (left.source == "own" or (not spoken and _deregistered(observations))):
         live = []
     elif left is not None and not spoken:
         live = [o for o in live if o.source == "liveness" and o.seen_at > left.seen_at and o.meta.get("node")]
@@ -44,7 +45,7 @@ def readiness(observations: Mapping[str, Observation], now: float) -> Readiness:
         live = [o for o in live if o.source != "store"]
     denial = next((o for o in live if not o.ready), None)
     if denial is not None:
-        return Readiness("False", denial.reason or "NotReady", denial.message, (denial,), live=denial.source != "store")
+        return Readiness("False", denial.reason or "NotReady", denial.message, (denial,), live=_is_news(denial))
     if not live:
         if left is not None:
             return Readiness("False", left.reason or "PeerGoodbye", left.message or "peer said goodbye", (left,))
@@ -53,7 +54,18 @@ def readiness(observations: Mapping[str, Observation], now: float) -> Readiness:
             return Readiness("False", told.reason or "NotReady", told.message, (told,))
         return Readiness("False", "PeerExpired", "peer ttl exceeded", tuple(observations.values()))
     best = min(live, key=lambda o: _MOST_TELLING.index(o.source))
-    return Readiness("True", best.reason, best.message, tuple(live), live=best.source != "store")
+    return Readiness("True", best.reason, best.message, tuple(live), live=any(map(_is_news, live)))
+
+
+def _deregistered(observations: Mapping[str, Observation]) -> bool:
+    """Whether Consul said goodbye for it, and no multicast of it stands that said none."""
+    consul, mdns = observations.get("consul"), observations.get("mdns")
+    return consul is not None and consul.goodbye and (mdns is None or mdns.goodbye)
+
+
+def _is_news(o: Observation) -> bool:
+    """Whether a source of this daemon sees or denies the machine now; what is only held to is none."""
+    return o.source != "store" and "held" not in o.meta
 
 
 def lapses_next(observations: Mapping[str, Observation], now: float) -> float:
@@ -85,13 +97,14 @@ def node_from(name: str, observations: Mapping[str, Observation], now: float) ->
     annotations = {"k3.network/port": str(port)} if port else {}
     if pid:
         annotations["k3.network/pid"] = pid
+    found_by = {"discovery": "consul"} if any(map(_by_consul, observations.values())) else {}
     manifest: dict[str, Any] = {
         "apiVersion": "v1",
         "kind": "Node",
         "metadata": {
             "name": name,
-            "uid": f"node-{name}",
-            "labels": {"kubernetes.io/hostname": name, MANAGED: "true", "k3.network/discovered": "true"},
+            "uid": f"consul-node-{name}" if _only_by_consul(observations) else f"node-{name}",
+            "labels": {"kubernetes.io/hostname": name, MANAGED: "true", "k3.network/discovered": "true", **found_by},
             "annotations": annotations,
         },
         "spec": {"podCIDR": pod_cidrs[0], "podCIDRs": list(pod_cidrs)} if pod_cidrs else {},
@@ -105,3 +118,12 @@ def node_from(name: str, observations: Mapping[str, Observation], now: float) ->
         },
     }
     return Node(name, manifest, live=ready.live)
+
+
+def _by_consul(o: Observation) -> bool:
+    return o.meta.get("discovery") == "consul"
+
+
+def _only_by_consul(observations: Mapping[str, Observation]) -> bool:
+    said = [o for o in observations.values() if o.source not in _DERIVED]
+    return bool(said) and all(map(_by_consul, said))

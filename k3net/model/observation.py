@@ -126,9 +126,13 @@ class Observation:
         return self._claim() == other._claim()
 
     def newer_than(self, other: "Observation") -> bool:
-        """A total order, so that any order of arrival ends in the same observation."""
-        if self.seen_at != other.seen_at:
-            return self.seen_at > other.seen_at
+        """A total order, so that any order of arrival ends in the same observation.
+
+        Of one sighting the goodbye is the last word, else the claim that holds longest.
+        """
+        mine, others = (self.seen_at, self.goodbye, self.ttl), (other.seen_at, other.goodbye, other.ttl)
+        if mine != others:
+            return mine > others
         return repr(self._claim()) > repr(other._claim())
 
     def _claim(self) -> tuple[object, ...]:

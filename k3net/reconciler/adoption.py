@@ -28,6 +28,7 @@ def adopted(node: Node, now: float, ttl: float) -> "Observation | None":
                 ready=ready.status == "True",
                 reason=reason,
                 message=message,
+                meta={"discovery": "consul"} if node.labels.get("discovery") == "consul" else {},
             )
     return None
 
