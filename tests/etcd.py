@@ -41,10 +41,6 @@ class Member:
         self.cluster = f"{name}={self.peer_url}"
         self._process: Any = None
 
-    @property
-    def port(self) -> int:
-        return int(self.url.rpartition(":")[2])
-
     def start(self, *, wait: bool = True) -> "Member":
         command = [shutil.which("etcd") or "etcd", *self._args, f"--initial-cluster={self.cluster}"]
         with (self.directory / "log").open("ab") as log:
@@ -56,9 +52,7 @@ class Member:
     def wait(self, seconds: float = 20) -> None:
         """Until it serves, with a leader."""
         until = monotonic() + seconds
-        while "true" not in self.ctl("endpoint", "health", "--write-out=simple", check=False).replace(
-            " is healthy", "true"
-        ):
+        while "is healthy" not in self.ctl("endpoint", "health", check=False):
             if self._process.poll() is not None or monotonic() > until:
                 raise RuntimeError((self.directory / "log").read_text())
             sleep(0.05)
@@ -95,7 +89,7 @@ class Member:
         shutil.rmtree(self.directory, ignore_errors=True)
 
     def wipe(self) -> None:
-        client = etcd3.client("127.0.0.1", self.port, timeout=5, grpc_options=[("grpc.enable_http_proxy", 0)])
+        client = connected(self.url)
         client.delete_prefix("/")
         client.close()
 
@@ -109,9 +103,16 @@ class Member:
 def cluster(size: int = 3) -> "list[Member]":
     """Members that know of each other, not started; elections are quick."""
     members = [Member("--heartbeat-interval=50", "--election-timeout=500", name=f"m{i}") for i in range(size)]
+    together = ",".join(member.cluster for member in members)
     for member in members:
-        member.cluster = ",".join(each.cluster for each in members if "," not in each.cluster) or member.cluster
+        member.cluster = together
     return members
+
+
+def connected(url: str) -> Any:
+    """etcd3's own client, as a program that is not k3net has it."""
+    port = int(url.rpartition(":")[2])
+    return etcd3.client("127.0.0.1", port, timeout=5, grpc_options=[("grpc.enable_http_proxy", 0)])
 
 
 def free_ports(count: int) -> "list[int]":
@@ -126,8 +127,7 @@ class EtcdController:
     """A controller that works on the records by a client of its own, without asking k3net."""
 
     def __init__(self, url: str):
-        port = int(url.rpartition(":")[2])
-        self._client = etcd3.client("127.0.0.1", port, timeout=5, grpc_options=[("grpc.enable_http_proxy", 0)])
+        self._client = connected(url)
 
     def put(self, manifest: "dict[str, Any]") -> None:
         self.put_raw(manifest["metadata"]["name"], text_of(manifest))

@@ -23,7 +23,8 @@ def _open_etcd(settings: Any) -> Any:
     try:
         from k3net.store.etcd import EtcdStore, Login
     except (ImportError, TypeError) as error:  # TypeError: protobuf was imported before with its C code
-        raise StoreUnavailable(f"etcd store: the etcd3 library cannot be used: {error}") from error
+        why = str(error).partition("\n")[0]
+        raise StoreUnavailable(f"etcd store: the etcd3 library cannot be used: {why}") from error
     etcd = settings.etcd
     login = Login(etcd.username, etcd.password, etcd.ca, etcd.cert, etcd.key)
     return EtcdStore(etcd.endpoints, timeout=etcd.dial_timeout, login=login)

@@ -22,6 +22,8 @@ IDENTITY = b"/k3net/id"
 _MOST_STEPS = 100
 """In a transaction: etcd takes 128 operations, those within others included."""
 _PAGE = 1000
+_NEVER = -1
+"""A revision that no key has."""
 
 
 @implementer(IStore)
@@ -78,7 +80,7 @@ class EtcdStore:
         try:
             answers = [*self._wire.each(_range(IDENTITY, b"", 0, 1))]
             self._read([IDENTITY])
-            self._wire.write(_probe())
+            self._write([(NODES + b"k3net-check", _NEVER, ""), (IDENTITY, _NEVER, "")])
             wrong = records.complaint(self.list())
         except StoreUnavailable as error:
             return str(error)
@@ -125,10 +127,15 @@ class EtcdStore:
         return [next(iter(response.response_range.kvs), None) for response in answer.responses]
 
     def _write(self, wanted: Sequence[tuple[bytes, int, str]]) -> tuple[int, Iterator[Any]]:
-        """Put each text if its key is of that revision; the revision of all that was put, and the answer to each."""
+        """Put each text if its key is of that revision; the revision of all that was put, and the answer to each.
+
+        etcd 3.4 asks only the outermost operations for rights and room, so there stand puts that are never done.
+        """
         request = rpc.TxnRequest()
+        _compare(request, wanted[0][0], _NEVER)
         for key, revision, text in wanted:
-            _put_at(request.success.add().request_txn, key, revision, text)
+            request.success.add().request_put.key = key
+            _put_at(request.failure.add().request_txn, key, revision, text)
         answer = self._wire.write(request)
         return answer.header.revision, (response.response_txn for response in answer.responses)
 
@@ -181,16 +188,11 @@ def _range(key: bytes, end: bytes, revision: int, limit: int) -> Any:
 
 def _put_at(txn: Any, key: bytes, revision: int, text: str) -> None:
     """Make `txn` put the text if the key is of this revision, 0 for no key, and else tell what it holds."""
-    txn.compare.add(target=rpc.Compare.MOD, result=rpc.Compare.EQUAL, key=key, mod_revision=revision)
+    _compare(txn, key, revision)
     put = txn.success.add().request_put
     put.key, put.value = key, text.encode()
     txn.failure.add().request_range.key = key
 
 
-def _probe() -> Any:
-    """What needs every right and all the room that a write needs, and is never done."""
-    txn, never = rpc.TxnRequest(), -1
-    _put_at(txn, NODES + b"k3net-check", never, "")
-    _put_at(txn, IDENTITY, never, "")
-    _put_at(txn.failure.add().request_txn, IDENTITY, never, "")
-    return txn
+def _compare(txn: Any, key: bytes, revision: int) -> None:
+    txn.compare.add(target=rpc.Compare.MOD, result=rpc.Compare.EQUAL, key=key, mod_revision=revision)

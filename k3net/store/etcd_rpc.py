@@ -27,23 +27,23 @@ _TOO_LARGE = ("request is too large", "larger than max", "too many operations")
 _OLD_TOKEN = ("invalid auth token", "revision of auth store is old")
 _MEANINGS = {
     "Connection refused": "connection refused; is it running?",
+    "lookup failed": "its name has no address",
     "CERTIFICATE_VERIFY_FAILED": "its certificate is not from storage.etcd.ca, or has expired",
     "Hostname Verification Check failed": "its certificate is for another name or address",
-    "Peer name": "its certificate is for another name or address",
-    "CERTIFICATE_REQUIRED": "it wants a client certificate: set storage.etcd.cert and key",
-    "BAD_CERTIFICATE": "it does not take the certificate in storage.etcd.cert",
-    "UNKNOWN_CA": "it does not know who signed the certificate in storage.etcd.cert",
-    "WRONG_VERSION_NUMBER": "it does not speak TLS; is its URL http://?",
-    "DNS resolution failed": "its name has no address",
+    "Handshake read failed": "it does not speak TLS; is its URL http://?",
+    "Unwrap failed": "it ends the TLS connection; does it want a (or another) storage.etcd.cert?",
+    "Failed to create security handshaker": "storage.etcd.ca, cert and key are no PEM files that go together",
+    "Failed parsing HTTP/2": "no etcd answers there, but something else",
+    "Socket closed": "it closes the connection; is its URL https://?",
     "no leader": "no leader; more than half of its cluster must run and reach each other",
     "leader changed": "its cluster has just changed its leader",
     "database space exceeded": "database space exceeded (alarm NOSPACE); compact, defragment, then disarm the alarm",
     "permission denied": "permission denied; give its user readwrite on the prefixes /kubernetes//v1/Node/ and /k3net/",
     "user name is empty": "it asks who we are; set storage.etcd.username and password",
     "invalid user ID or password": "it does not take this storage.etcd.username and password",
-    "data inconsistency": "its data is damaged (alarm CORRUPT)",
-    "corrupt cluster": "its data is damaged (alarm CORRUPT)",
+    "corrupt cluster": "its data is damaged (alarm CORRUPT); restore the member from the others or a backup",
 }
+"""What etcd and gRPC say, and what that means; the first that is found counts."""
 
 
 class TooLarge(StoreUnavailable):
@@ -206,5 +206,6 @@ def _reason(code: Any, details: str, timeout: float) -> str:
     if code is grpc.StatusCode.DEADLINE_EXCEEDED:
         return f"no answer within {timeout:.2g} s"
     known = next((meaning for text, meaning in _MEANINGS.items() if text in details), None)
-    text = " ".join(details.removeprefix("etcdserver: ").split())
+    last = details.removeprefix("failed to connect to all addresses; last error: ").removeprefix("etcdserver: ")
+    text = " ".join(last.split())
     return known or (text if text.isprintable() else ascii(text))[:300] or code.name

@@ -1,7 +1,7 @@
 """Both sides of the race for records: controllers that take Nodes over and give them back, and k3net.
 
-python race.py controller PATH NAMES SEED TAKEOVERS    prints how many it made, and how many were written over
-python race.py k3net PATH NAMES guarded|naive           until its stdin ends; prints a count for each outcome
+python race.py controller PLACE NAMES SEED TAKEOVERS    prints how many it made, and how many were written over
+python race.py k3net PLACE NAMES guarded|naive           until its stdin ends; prints a count for each outcome
 """
 
 import json
@@ -12,12 +12,14 @@ from collections.abc import Callable, Iterator, Sequence
 from itertools import count
 from pathlib import Path
 from random import Random
+from subprocess import PIPE, Popen
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from contracts import manifest_of, node
-from store.controllers import SqliteController, text_of
+from store.controllers import text_of
+from store.places import controller_at, store_at
 
 from k3net.model.node import Node
 from k3net.model.plan import plan
@@ -81,18 +83,46 @@ def names_of(controllers: int, each: int = 6) -> list[list[str]]:
     return [[f"n{c}-{i}" for i in range(each)] for c in range(controllers)]
 
 
-def main(role: str, path: str, *rest: str) -> None:
+def race_at(
+    place: str,
+    kind: str,
+    takeovers: int,
+    *,
+    controllers: int = 2,
+    reconcilers: int = 2,
+    each: int = 6,
+    timeout: float = 180,
+) -> "Counter[str]":
+    """Processes on one store, which is there; the sums of what they counted."""
+    groups = names_of(controllers, each)
+    everything = ",".join(name for names in groups for name in names)
+
+    def start(*args: str) -> "Popen[str]":
+        return Popen([sys.executable, __file__, *args], stdin=PIPE, stdout=PIPE, text=True)
+
+    ours = [start("k3net", place, everything, kind) for _ in range(reconcilers)]
+    theirs = [
+        start("controller", place, ",".join(names), str(seed), str(takeovers // controllers))
+        for seed, names in enumerate(groups)
+    ]
+    try:
+        answers = [process.communicate(timeout=timeout)[0] for process in (*theirs, *ours)]
+    finally:
+        for process in (*theirs, *ours):
+            process.kill()
+            process.wait()
+    assert all(process.returncode == 0 for process in (*theirs, *ours))
+    return sum((Counter(json.loads(answer)) for answer in answers), Counter())
+
+
+def main(role: str, place: str, *rest: str) -> None:
     if role == "controller":
         names, seed, takeovers = rest
-        clobbered = contend(SqliteController(path), names.split(","), Random(int(seed)), int(takeovers))
+        clobbered = contend(controller_at(place), names.split(","), Random(int(seed)), int(takeovers))
         print(json.dumps({"takeovers": int(takeovers), "clobbered": clobbered}))
         return
     names, kind = rest
-    if kind == "naive":
-        from mutants.naive_store import NaiveStore as Store
-    else:
-        from k3net.store.sqlite import SqliteStore as Store
-    outcomes = reconcile(Store(path), names.split(","), lambda: not select.select([sys.stdin], [], [], 0)[0])
+    outcomes = reconcile(store_at(place, kind), names.split(","), lambda: not select.select([sys.stdin], [], [], 0)[0])
     print(json.dumps(outcomes))
 
 

@@ -1,51 +1,28 @@
 """k3net against controllers that take Nodes over at any moment: what they took is never written over."""
 
-import json
 import sys
 import tempfile
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from random import Random
-from subprocess import PIPE, Popen
 from threading import Event
 
 from store.controllers import MemoryController
-from store.race import contend, names_of, reconcile
+from store.race import contend, names_of, race_at, reconcile
 
 from k3net.store.memory import MemoryStore, Shared
 from k3net.store.sqlite import SqliteStore
 
-SCRIPT = Path(__file__).parent / "race.py"
 TAKEOVERS = 10_000
 
 
-def race_on_sqlite(kind: str, takeovers: int, *, controllers: int = 2, reconcilers: int = 2) -> "Counter[str]":
-    """Processes on one file; the sums of what they counted."""
+def race_on_sqlite(kind: str, takeovers: int) -> "Counter[str]":
     with tempfile.TemporaryDirectory() as directory:
         path = f"{directory}/k3net.db"
         store = SqliteStore(path)
         store.identity()
         store.close()
-        groups = names_of(controllers)
-        everything = ",".join(name for names in groups for name in names)
-
-        def start(*args: str) -> "Popen[str]":
-            return Popen([sys.executable, str(SCRIPT), *args], stdin=PIPE, stdout=PIPE, text=True)
-
-        ours = [start("k3net", path, everything, kind) for _ in range(reconcilers)]
-        theirs = [
-            start("controller", path, ",".join(names), str(seed), str(takeovers // controllers))
-            for seed, names in enumerate(groups)
-        ]
-        try:
-            answers = [process.communicate(timeout=120)[0] for process in (*theirs, *ours)]
-        finally:
-            for process in (*theirs, *ours):
-                process.kill()
-                process.wait()
-        assert all(process.returncode == 0 for process in (*theirs, *ours))
-        return sum((Counter(json.loads(answer)) for answer in answers), Counter())
+        return race_at(path, kind, takeovers)
 
 
 def test_on_sqlite_no_record_that_a_controller_took_over_is_written_over():

@@ -1,4 +1,4 @@
-"""Writes Nodes until it is killed; says on stdout what the store acknowledged: `python writer.py PATH FIRST`."""
+"""Writes Nodes until it is killed; says on stdout what the store acknowledged: `python writer.py PLACE FIRST`."""
 
 import json
 import os
@@ -9,12 +9,12 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from contracts import node
+from store.places import store_at
 
 from k3net.model.plan import Create, Update
 from k3net.store.interface import Done
-from k3net.store.sqlite import SqliteStore
 
-store = SqliteStore(sys.argv[1])
+store = store_at(sys.argv[1])
 versions = {record.name: record.version for record in store.list()}
 for beat in count(int(sys.argv[2])):
     names = [f"n{(beat * 7 + i) % 100}" for i in range(20)]
