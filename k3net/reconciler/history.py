@@ -28,10 +28,10 @@ class History:
         self._of = {name: known for name, known in self._of.items() if name in names}
 
     def of(self, name: str) -> list[dict[str, str]]:
-        """The transitions, oldest first: `at` (RFC 3339), `status`, `reason`, `message`."""
+        """The transitions, oldest first: `at` (metav1.Time), `status`, `reason`, `message`."""
         return [
             {
-                "at": rfc3339.format_nanos(round(wall, 3)),
+                "at": rfc3339.format_seconds(wall),
                 "status": ready.status,
                 "reason": ready.reason,
                 "message": ready.message,

@@ -63,19 +63,28 @@ class View:
         return (self._peer(peer, now) for peer in sorted(self._known().table, key=lambda peer: peer.name))
 
     def explain(self, name: str) -> dict[str, Any]:
-        """Why a Node is what it is; NotFound when there is none."""
+        """Why a Node is what it is; NotFound when there is none.
+
+        `writer` is "" for a Node of others, `left_alone` that the writer has long been silent, `held` that the brake
+        holds the Node's demotion.
+        """
         known, now = self._known(), self._clock.seconds()
-        node = self.node(name)
-        peer = known.table.get(name)
-        observations = peer.observations if peer is not None else {}
-        because = explain(name, observations, known.stored.get(name), now)
+        shown = Node(name, self.node(name))
+        stored, peer, own = known.stored.get(name), known.table.get(name), known.share.name
+        managed = stored is None or stored.managed
+        writer = known.share.writer(name) if managed else ""
+        because = explain(shown, peer.observations if peer is not None else {}, stored, now, observer=own)
         return {
             "name": name,
-            "observer": known.share.name,
-            "writer": known.share.writer(name),
+            "observer": own,
+            "managed": managed,
+            "writer": writer,
+            "left_alone": managed and writer != own and known.share.mine(name),
             "members": sorted(known.share.members),
-            "stored": name in known.stored,
-            "resourceVersion": node["metadata"]["resourceVersion"],
+            "stored": stored is not None,
+            "stored_ready": stored.ready.status if stored is not None else "",
+            "resourceVersion": shown.manifest["metadata"]["resourceVersion"],
+            "held": name in known.brake.held,
             "fields": [asdict(row) for row in because],
             "observations": self._peer(peer, now)["observations"] if peer is not None else [],
             "transitions": known.history.of(name),
