@@ -1,4 +1,4 @@
-"""`k3net`, the command line: asks the local daemon's API, and reads its configuration."""
+"""`k3net`, the command line: asks the local daemon's API, and reads its configuration and its store."""
 
 import argparse
 import importlib
@@ -10,7 +10,7 @@ from k3net.cli.client import add_options
 from k3net.cli.text import escaped
 from k3net.errors import ConfigError, K3netError
 
-COMMANDS = ("nodes", "peers", "config", "version", "completion")
+COMMANDS = ("nodes", "peers", "explain", "brake", "store", "config", "version", "completion")
 """Modules of this package; the `add_parser(subparsers)` of each adds the command of its name.
 
 A command's default `run(args)` gives the exit code.

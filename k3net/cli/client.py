@@ -109,7 +109,7 @@ def add_options(parser: argparse.ArgumentParser, environ: "Mapping[str, str] | N
 
 
 class Client:
-    """GETs JSON objects from the daemon at `address`: no redirects, no proxies, no retries.
+    """Asks the daemon at `address` for JSON objects: no redirects, no proxies, no retries.
 
     Raises NoAnswer, BadAnswer or ApiError.
     """
@@ -130,8 +130,23 @@ class Client:
 
     def get(self, path: str, kind: str = "", *, limit: int = LIST_LIMIT) -> dict[str, Any]:
         """The JSON object at `path`, of the `kind` that is named, in at most `limit` bytes."""
+        return self._ask("GET", path, None, kind, limit)
+
+    def post(self, path: str, body: Mapping[str, Any], *, limit: int = LIST_LIMIT) -> dict[str, Any]:
+        """The JSON object that answers `body`; after NoAnswer nobody knows whether it was done."""
+        return self._ask("POST", path, json.dumps(body).encode(), "", limit)
+
+    def list(self, path: str, kind: str) -> dict[str, Any]:
+        """As `get`, and its `items` is a list of objects."""
+        answer = self.get(path, kind)
+        items = answer.get("items")
+        if not isinstance(items, list) or not all(isinstance(item, dict) for item in items):
+            raise BadAnswer(self.url + path, f"a {kind} whose items are not a list of objects")
+        return answer
+
+    def _ask(self, method: str, path: str, sent: "bytes | None", kind: str, limit: int) -> dict[str, Any]:
         url = self.url + path
-        status, phrase, content_type, body = self._fetch(path, limit)
+        status, phrase, content_type, body = self._fetch(method, path, sent, limit)
         answer = _parsed(body)
         if status != 200:
             code, message = (answer.get("code"), answer.get("message")) if isinstance(answer, dict) else (None, None)
@@ -143,32 +158,26 @@ class Client:
             raise BadAnswer(url, f"JSON that is not a {kind}" if kind else "JSON that is not an object")
         return answer
 
-    def list(self, path: str, kind: str) -> dict[str, Any]:
-        """As `get`, and its `items` is a list of objects."""
-        answer = self.get(path, kind)
-        items = answer.get("items")
-        if not isinstance(items, list) or not all(isinstance(item, dict) for item in items):
-            raise BadAnswer(self.url + path, f"a {kind} whose items are not a list of objects")
-        return answer
-
-    def _fetch(self, path: str, limit: int) -> tuple[int, str, str, bytes]:
+    def _fetch(self, method: str, path: str, sent: "bytes | None", limit: int) -> tuple[int, str, str, bytes]:
         url = self.url + path
         connection = http.client.HTTPConnection(*self._address, timeout=self._deadline)
         opened: list[socket.socket] = []
         headers = {"Accept": "application/json", "Connection": "close"}
+        if sent is not None:
+            headers["Content-Type"] = "application/json"
         if self._token:
             headers["Authorization"] = f"Bearer {self._token}"
 
         def exchange() -> tuple[int, str, str, bytes]:
             connection.connect()
             opened.append(connection.sock)
-            connection.request("GET", path, headers=headers)
+            connection.request(method, path, body=sent, headers=headers)
             with connection.getresponse() as response:
                 body = _read(response, limit, url)
                 return response.status, response.reason, response.headers.get_content_type(), body
 
         try:
-            return _within(self._deadline, exchange)
+            return within(self._deadline, exchange)
         except TimeoutError as error:
             raise NoAnswer(self.url, f"no answer within {self._deadline:g} s") from error
         except http.client.RemoteDisconnected as error:
@@ -209,7 +218,7 @@ def _refuse(constant: str) -> None:
     raise ValueError(f"{constant} is not JSON")
 
 
-def _within(seconds: float, f: Callable[[], T]) -> T:
+def within(seconds: float, f: Callable[[], T]) -> T:
     """What `f()` gives, from a thread of its own, so that no name look-up and no drip of bytes outlasts `seconds`."""
     outcome: queue.SimpleQueue[tuple[T | None, BaseException | None]] = queue.SimpleQueue()
 

@@ -52,11 +52,15 @@ NOT_FOUND = {"code": "NOT_FOUND", "message": "no such thing", "details": ""}
 
 
 class FixtureApi:
-    """`answers` maps a path to a JSON value, to (status, JSON value), or to a function that writes what it likes."""
+    """`answers` maps a path to a JSON value, to (status, JSON value), or to a function that writes what it likes.
+
+    What answers a POST stands under `POST /its/path`.
+    """
 
     def __init__(self, answers: dict[str, Any], port: int = 0):
         self.answers = answers
         self.requests: list[tuple[str, dict[str, str]]] = []
+        self.posts: list[tuple[str, dict[str, str], bytes]] = []
         api = self
 
         class Answering(BaseHTTPRequestHandler):
@@ -70,6 +74,11 @@ class FixtureApi:
             def do_GET(self) -> None:
                 api.requests.append((self.path, dict(self.headers)))
                 api._answer(self, api.answers.get(self.path.partition("?")[0], (404, NOT_FOUND)))
+
+            def do_POST(self) -> None:
+                body = self.rfile.read(int(self.headers.get("Content-Length", "0")))
+                api.posts.append((self.path, dict(self.headers), body))
+                api._answer(self, api.answers.get(f"POST {self.path}", (404, NOT_FOUND)))
 
         self._server = ThreadingHTTPServer(("127.0.0.1", port), Answering)
         self._server.daemon_threads = True
