@@ -1,6 +1,6 @@
 """Members: the k3net daemons that share one store, and which of them writes what."""
 
-from collections.abc import Iterable, Set
+from collections.abc import Collection, Iterable, Set
 from hashlib import blake2b
 
 from k3net.model.peers import Peer
@@ -20,15 +20,14 @@ def writes_itself(peer: Peer, now: float) -> bool:
     return answer is not None and answer.meta.get("selfUp") == "true"
 
 
-def writer_of(name: str, members: Iterable[str]) -> str:
+def writer_of(name: str, members: Collection[str]) -> str:
     """Who of `members` writes the Node `name`: rendezvous hash, so that one who leaves hands over only its own share.
 
     A member writes its own Node. ValueError without members.
     """
-    named = set(members)
-    if name in named:
+    if name in members:
         return name
-    return max(named, key=lambda member: _score(name, member))
+    return max(members, key=lambda member: _score(name, member))
 
 
 class Writers:
@@ -52,9 +51,10 @@ class Writers:
         for name, writer in self._of.items():
             if writer in left or name in joined or name in left:
                 now = writer_of(name, self.members)
+            elif writer == name or not joined:
+                continue
             else:
                 now = max((writer, *joined), key=lambda member, name=name: _score(name, member))  # type: ignore[misc]
-                now = writer if writer == name else now
             if now != writer:
                 self._of[name] = now
                 moved.append(name)
