@@ -62,6 +62,11 @@ class Share:
         self._left_alone.add(name)
         return True
 
+    @property
+    def doubts(self) -> int:
+        """How many records are in doubt."""
+        return len(self._doubts)
+
     def doubt(self, name: str, now: float) -> bool:
         """Whether the writer has had its time to write what is seen here to be due."""
         return now >= self._doubts.setdefault(name, now + self._patience)
