@@ -7,10 +7,11 @@ from ipaddress import ip_address
 from threading import Lock
 from typing import Any
 
-from zeroconf import DNSAddress, DNSPointer, DNSService, DNSText, NonUniqueNameException, RecordUpdateListener, Zeroconf
+from zeroconf import DNSAddress, DNSPointer, DNSService, DNSText, NonUniqueNameException, Zeroconf
 from zeroconf import ServiceInfo as Announcement
 from zeroconf.asyncio import AsyncServiceBrowser, AsyncServiceInfo
 
+from k3net.discovery.records import Ear, newest, parse_txt, unflushed
 from k3net.errors import K3netError
 
 _MOST_WAITING = 4096
@@ -20,7 +21,6 @@ _ASKED_AT_ONCE = 8
 _ASK_MILLIS = 3000
 _NEWCOMERS_A_SECOND = 500.0
 _NEWCOMERS_AT_ONCE = 2500.0
-_MOST_TXT = 32
 _CALL_SECONDS = 5.0
 
 
@@ -75,7 +75,7 @@ class DnsSd:
         try:
             if self._closed:
                 raise K3netError("mDNS was closed while it opened")
-            zeroconf.add_listener(_Ear(self), None)
+            zeroconf.add_listener(Ear(self), None)
             self.browse()
         except BaseException:
             self.close()
@@ -94,6 +94,10 @@ class DnsSd:
         """Claim the name and announce it; NameTaken when another machine has it."""
 
         async def register() -> None:
+            cache = self._opened.cache
+            heard = cache.current_entry_with_name_and_alias(announcement.type, announcement.name)
+            if heard is not None:  # one that is still there says so again; the others' word outlives them by an hour
+                cache.async_remove_records([heard])
             await self._opened.async_register_service(announcement, allow_name_change=False)
 
         try:
@@ -174,11 +178,11 @@ class DnsSd:
         cache = self._opened.cache
         millis = self._now() * 1000
         entries = [r for r in cache.async_entries_with_name(name) if not r.is_expired(millis)]
-        service = _newest(r for r in entries if isinstance(r, DNSService))
-        text = _newest(r for r in entries if isinstance(r, DNSText))
+        service = newest(r for r in entries if isinstance(r, DNSService))
+        text = newest(r for r in entries if isinstance(r, DNSText))
         host = service.server if service is not None else known.host if known is not None else ""
         found = [r for r in cache.async_entries_with_name(host) if isinstance(r, DNSAddress)] if host else []
-        fresh = _unflushed([r for r in found if not r.is_expired(millis)])
+        fresh = unflushed([r for r in found if not r.is_expired(millis)])
         addresses = tuple(str(ip_address(r.address)) for r in fresh) or (known.addresses if known is not None else ())
         if not host or not addresses or (text is None and known is None):
             return None
@@ -244,88 +248,6 @@ class DnsSd:
         loop = self._opened.loop
         assert loop is not None
         return loop.time()
-
-
-class _Ear(RecordUpdateListener):
-    """Notes which instances each packet is about; the cache's own expiry is not something heard.
-
-    A pointer to a name that no packet can hold is taken out of the cache: zeroconf would fail to write it among the
-    known answers of its next question, and never ask again.
-    """
-
-    def __init__(self, dnssd: DnsSd):
-        self._dnssd = dnssd
-        self._type = dnssd.service_type.lower()
-        self._suffix = f".{self._type}"
-        self._names: dict[str, str] = {}
-        self._goodbyes: dict[str, str] = {}
-        self._unwritable: dict[DNSPointer, None] = {}
-
-    def async_update_records(self, zc: Zeroconf, now: float, records: list[Any]) -> None:
-        for update in records:
-            record = update.new
-            if record is update.old:
-                continue
-            if isinstance(record, DNSPointer):
-                if record.key == self._type and not _is_writable(record.alias):
-                    self._unwritable[record] = None
-                elif record.key == self._type and record.alias_key.endswith(self._suffix):
-                    (self._goodbyes if record.is_expired(now) else self._names)[record.alias_key] = record.alias
-            elif isinstance(record, DNSAddress):
-                for service in zc.cache.async_entries_with_server(record.name):
-                    if service.key.endswith(self._suffix):
-                        self._names[service.key] = service.name
-            elif record.key.endswith(self._suffix) and not record.is_expired(now):
-                self._names[record.key] = record.name
-
-    def async_update_records_complete(self) -> None:
-        if self._unwritable:
-            unwritable, self._unwritable = self._unwritable, {}
-            self._dnssd.remove(unwritable)
-        if not self._names and not self._goodbyes:
-            return
-        names, self._names = self._names, {}
-        goodbyes, self._goodbyes = self._goodbyes, {}
-        try:
-            self._dnssd.touched(names, goodbyes)
-        except Exception:
-            self._dnssd.errors += 1  # whatever a packet holds, zeroconf's thread goes on
-
-
-def parse_txt(data: bytes) -> dict[str, str]:
-    """The `key=value` texts of a TXT record (RFC 6763 section 6); the first of a key counts, and UTF-8 only."""
-    found: dict[str, str] = {}
-    at = 0
-    while at < len(data) and len(found) < _MOST_TXT:
-        length = data[at]
-        key, equals, value = data[at + 1 : at + 1 + length].partition(b"=")
-        at += 1 + length
-        if not key or not equals:
-            continue
-        try:
-            found.setdefault(key.decode("ascii").lower(), value.decode("utf-8"))
-        except UnicodeDecodeError:
-            continue
-    return found
-
-
-def _is_writable(name: str) -> bool:
-    """Whether each label is at most 63 bytes (RFC 1035 section 2.3.4); bytes that are no UTF-8 grow when replaced."""
-    return all(len(label.encode()) <= 63 for label in name.split("."))
-
-
-def _newest(records: Any) -> Any:
-    """The newest record, and not one that it put out of date at the same moment (see `_unflushed`)."""
-    return max(records, key=lambda record: (record.created, record.ttl), default=None)
-
-
-def _unflushed(records: list[DNSAddress]) -> list[DNSAddress]:
-    """Without those that a later cache-flush record of their type has put out of date (RFC 6762 section 10.2).
-
-    zeroconf gives these a ttl of one second from then on.
-    """
-    lasting = {r.type for r in records if r.ttl > 1}
-    return [r for r in records if r.ttl > 1 or r.type not in lasting]
 
 
 def _nothing(**_: Any) -> None:
