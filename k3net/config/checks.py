@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from k3net.config.settings import EtcdSettings, Settings
+from k3net.config.settings import ConsulSettings, EtcdSettings, Settings
 from k3net.model.duration import format_duration
 
 
@@ -46,6 +46,8 @@ def contradictions(settings: Settings) -> Iterator[Contradiction]:
         yield Contradiction(("api.listen", "listen"), f"{api.listen} is taken by listen ({settings.listen})")
     if settings.storage.type == "etcd":
         yield from _of_etcd(settings.storage.etcd)
+    if settings.consul.enabled:
+        yield from _of_consul(settings.consul)
     if settings.mdns.enabled and len(settings.node.name) > 63:
         yield Contradiction(
             ("node.name", "mdns.enabled"),
@@ -67,4 +69,15 @@ def _of_etcd(etcd: EtcdSettings) -> Iterator[Contradiction]:
         yield Contradiction(
             ("storage.etcd.endpoints", f"storage.etcd.{named}"),
             f"{plain} is not https, and storage.etcd.{named} is for TLS",
+        )
+
+
+def _of_consul(consul: ConsulSettings) -> Iterator[Contradiction]:
+    if bool(consul.cert) != bool(consul.key):
+        with_it, lacking = ("cert", "key") if consul.cert else ("key", "cert")
+        yield Contradiction((f"consul.{lacking}", f"consul.{with_it}"), f"is missing beside consul.{with_it}")
+    if (consul.ca or consul.cert) and not consul.addr.url.startswith("https:"):
+        named = "ca" if consul.ca else "cert"
+        yield Contradiction(
+            ("consul.addr", f"consul.{named}"), f"{consul.addr} is not https, and consul.{named} is for TLS"
         )

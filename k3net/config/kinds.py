@@ -218,6 +218,41 @@ class FilePath(str):
         return cls(raw)
 
 
+class ConsulAddress(str):
+    """Where Consul's HTTP API is: `host:port`, also with `http://` or `https://` before it; no port means 8500."""
+
+    __slots__ = ()
+    _FORM = re.compile(r"(https?://)?([A-Za-z0-9._-]{1,253}|\[[0-9A-Fa-f:.]+\])(?::([0-9]{1,5}))?/?", re.A)
+    schema: ClassVar[dict[str, Any]] = {"type": "string", "examples": ["localhost:8500", "https://[::1]:8501"]}
+
+    @classmethod
+    def read(cls, raw: Any) -> "ConsulAddress":
+        form = cls._FORM.fullmatch(text(raw))
+        if form is None or not 0 < int(form[3] or 8500) < 65536 or (form[2].startswith("[") and not _is_host(form[2])):
+            raise ValueError(f"expected an address such as localhost:8500 or https://[::1]:8501, not {shown(raw)}")
+        return cls(raw)
+
+    @property
+    def url(self) -> str:
+        """Without a slash at its end."""
+        form = self._FORM.fullmatch(self)
+        assert form is not None  # `read` saw to it
+        return f"{form[1] or 'http://'}{form[2]}:{form[3] or 8500}"
+
+
+class ConsulName(str):
+    """The name of a service in Consul: letters, digits, `-`, `.` and `_`."""
+
+    __slots__ = ()
+    schema: ClassVar[dict[str, Any]] = {"type": "string", "pattern": "^[A-Za-z0-9._-]{1,128}$"}
+
+    @classmethod
+    def read(cls, raw: Any) -> "ConsulName":
+        if re.fullmatch(r"[A-Za-z0-9._-]{1,128}", text(raw), re.A) is None:
+            raise ValueError(f"expected a service name such as k3-node, not {shown(raw)}")
+        return cls(raw)
+
+
 class Url(str):
     """An http or https URL of a server; it carries no user name or password, so it can be shown."""
 

@@ -5,8 +5,8 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 from k3net.config.checks import contradictions
-from k3net.config.kinds import Duration, NodeName
-from k3net.config.read import from_document, from_environment, from_flags
+from k3net.config.kinds import Duration, ListenAddress, NodeName
+from k3net.config.read import from_consuls_environment, from_document, from_environment, from_flags
 from k3net.config.settings import Settings, build
 from k3net.config.strict_yaml import LONGEST, read_yaml
 from k3net.errors import ConfigError
@@ -45,7 +45,10 @@ def load(
         origins = dict.fromkeys(values, file)
     from_variables, unknown = from_environment(environ)
     warnings += unknown
-    for setting, (value, origin) in {**from_variables, **from_flags(flags)}.items():
+    given = {**from_variables, **from_flags(flags)}
+    if given.get("consul.enabled", (values.get("consul.enabled"), ""))[0]:
+        given = {**from_consuls_environment(environ), **given}
+    for setting, (value, origin) in given.items():
         values[setting] = value
         origins[setting] = origin
     if not values.get("node.name"):
@@ -93,4 +96,10 @@ def _following(values: Mapping[str, Any]) -> dict[str, tuple[Any, str]]:
         follows["liveness.probe_interval"] = (interval, "liveness.peer_ttl")
     if interval / 2 < usual.probe_timeout:
         follows["liveness.probe_timeout"] = (Duration(interval / 2), "liveness.probe_interval")
+    if values.get("consul.enabled"):
+        port = values.get("consul.service_port")
+        if port:
+            follows["listen"] = (ListenAddress(f":{port}"), "consul.service_port")
+        elif port is None and "listen" in values:
+            follows["consul.service_port"] = (values["listen"].port, "listen")
     return {setting: follow for setting, follow in follows.items() if setting not in values}

@@ -19,9 +19,22 @@ FLAGS = {
     "node_name": "node.name",
     "peer_ttl": "liveness.peer_ttl",
     "register_self": "node.register_self",
+    "consul_addr": "consul.addr",
+    "consul_token": "consul.token",
+    "service_name": "consul.service_name",
+    "service_id": "consul.service_id",
+    "service_port": "consul.service_port",
+    "watch_interval": "consul.watch_interval",
+    "health_check_interval": "consul.health_check_interval",
+    "health_check_timeout": "consul.health_check_timeout",
+    "deregister_after": "consul.deregister_after",
 }
 """The key of each flag that sets something, and what it sets."""
 
+OFF = ("consul",)
+"""Sections that are off until they stand in the file, also when empty there, or a flag sets one of their keys."""
+
+_CONSULS_OWN = {"CONSUL_HTTP_ADDR": "consul.addr", "CONSUL_HTTP_TOKEN": "consul.token"}
 _READERS: dict[Any, Any] = {bool: kinds.truth, int: kinds.whole_number, str: kinds.text}
 _TEXT_READERS: dict[Any, Any] = {bool: kinds.truth_from_text, int: kinds.number_from_text}
 _ENVIRONMENT = {"K3NET_" + leaf.path.upper().replace(".", "_"): leaf for leaf in leaves()}
@@ -44,6 +57,9 @@ def from_document(document: Any, origin: str) -> tuple[dict[str, Any], list[str]
             raise ConfigError(_name(key), f"unknown key; did you mean {near[0]}?", origin)
     values: dict[str, Any] = {}
     _read_section(Settings, {key: value for key, value in document.items() if key in known}, "", origin, values)
+    for section in OFF:
+        if section in document:
+            values.setdefault(f"{section}.enabled", True)
     names = ", ".join(_name(key) for key in others[:20]) + (", ..." if len(others) > 20 else "")
     return values, [f"{origin}: not for k3net, ignored: {names}"] if others else []
 
@@ -91,7 +107,22 @@ def from_flags(flags: Mapping[str, Any]) -> dict[str, tuple[Any, str]]:
         if flags.get(key) is not None:
             origin = "--" + key.replace("_", "-")
             values[path] = (_read_text(kind_of[path], flags[key], path, origin), origin)
+            section = path.partition(".")[0]
+            if section in OFF:
+                values.setdefault(f"{section}.enabled", (True, origin))
+    if flags.get("no_mdns"):
+        values["mdns.enabled"] = (False, "--no-mdns")
     return values
+
+
+def from_consuls_environment(environ: Mapping[str, str]) -> dict[str, tuple[Any, str]]:
+    """What the variables of Consul's own tools say; empty is unset."""
+    kind_of = {leaf.path: leaf.kind for leaf in leaves()}
+    return {
+        path: (_read(kind_of[path], environ[name], path, name), name)
+        for name, path in _CONSULS_OWN.items()
+        if environ.get(name)
+    }
 
 
 def _read_text(kind: Any, raw: str, path: str, origin: str) -> Any:

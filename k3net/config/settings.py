@@ -7,6 +7,8 @@ import msgspec
 from msgspec import Meta, Struct
 
 from k3net.config.kinds import (
+    ConsulAddress,
+    ConsulName,
     Domain,
     Duration,
     FilePath,
@@ -95,6 +97,32 @@ class MdnsSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
     allowed_cidrs: tuple[Network, ...] = ()
 
 
+class ConsulSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Off until the section stands in the file or a flag asks for it. Port 0: the one that `listen` has.
+
+    `tags` are this machine's, `only_tags` those that another must have to count.
+    """
+
+    enabled: bool = False
+    addr: ConsulAddress = ConsulAddress("localhost:8500")
+    token: Secret = Secret("")
+    token_file: str = ""
+    ca: str = ""
+    cert: str = ""
+    key: str = ""
+    datacenter: str = ""
+    namespace: str = ""
+    service_name: ConsulName = ConsulName("k3-node")
+    service_id: str = ""
+    service_port: Annotated[int, Meta(ge=0, le=65535)] = 7946
+    tags: tuple[str, ...] = ()
+    only_tags: tuple[str, ...] = ()
+    watch_interval: Duration = Duration(15)
+    health_check_interval: Duration = Duration(10)
+    health_check_timeout: Duration = Duration(3)
+    deregister_after: Duration = Duration(30)
+
+
 class LivenessSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     peer_ttl: Duration = Duration(90)
     probe_interval: Duration = Duration(15)
@@ -129,6 +157,7 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     api: ApiSettings = ApiSettings()
     storage: StorageSettings = StorageSettings()
     mdns: MdnsSettings = MdnsSettings()
+    consul: ConsulSettings = ConsulSettings()
     liveness: LivenessSettings = LivenessSettings()
     reconcile: ReconcileSettings = ReconcileSettings()
     metrics: MetricsSettings = MetricsSettings()

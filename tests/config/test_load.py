@@ -180,6 +180,15 @@ def test_every_flag_sets_its_setting() -> None:
         "node_name": "n1",
         "peer_ttl": "1m30s",
         "register_self": "F",
+        "consul_addr": "https://[::1]:8501",
+        "consul_token": "abc",
+        "service_name": "edge",
+        "service_id": "edge-7",
+        "service_port": "7000",
+        "watch_interval": "16s",
+        "health_check_interval": "11s",
+        "health_check_timeout": "4s",
+        "deregister_after": "2m",
     }
     values = flat(loaded(**given_flags).settings)
     assert {flag: values[path] for flag, path in FLAGS.items()} == {
@@ -189,6 +198,15 @@ def test_every_flag_sets_its_setting() -> None:
         "node_name": "n1",
         "peer_ttl": 90.0,
         "register_self": False,
+        "consul_addr": "https://[::1]:8501",
+        "consul_token": "abc",
+        "service_name": "edge",
+        "service_id": "edge-7",
+        "service_port": 7000,
+        "watch_interval": 16.0,
+        "health_check_interval": 11.0,
+        "health_check_timeout": 4.0,
+        "deregister_after": 120.0,
     }
 
 
@@ -206,6 +224,10 @@ def test_every_setting_has_a_variable() -> None:
         "mdns.service": ("_x._tcp", "_x._tcp"),
         "mdns.domain": ("x", "x."),
         "mdns.allowed_cidrs": ("10.0.0.0/8,fd00::/8", ("10.0.0.0/8", "fd00::/8")),
+        "consul.tags": ("a,b", ("a", "b")),
+        "consul.only_tags": ("c", ("c",)),
+        "consul.enabled": ("1", True),
+        "consul.addr": ("https://consul", "https://consul"),
         "liveness.peer_ttl": ("40s", 40.0),
         "liveness.probe_interval": ("4s", 4.0),
         "liveness.probe_timeout": ("400ms", 0.4),
@@ -353,3 +375,69 @@ def test_any_document_gives_values_or_a_config_error_of_one_line(document: Any) 
 def test_any_environment_gives_settings_or_a_config_error_of_one_line(environ: "dict[str, str]") -> None:
     error = refusal_of(lambda: loaded(None, environ))
     assert error is None or error.isprintable()
+
+
+def test_consul_is_off_until_its_section_or_a_flag_asks_for_it(written: Write) -> None:
+    assert not loaded().settings.consul.enabled
+    assert not loaded(
+        None, {"CONSUL_HTTP_ADDR": "unix:///run/consul", "CONSUL_HTTP_TOKEN": "t"}
+    ).settings.consul.enabled
+    for text in ("consul:\n", "consul: {}\n", "consul: {addr: 'c:1'}\n"):
+        assert loaded(written(text)).settings.consul.enabled
+    assert not loaded(written("consul: {enabled: false, addr: 'c:1'}\n")).settings.consul.enabled
+    settings, _, origins = loaded(service_name="edge")
+    assert (settings.consul.enabled, origins["consul.enabled"]) == (True, "--service-name")
+    assert loaded(written("consul: {enabled: false}\n"), consul_addr="c").settings.consul.enabled
+
+
+def test_consul_s_own_variables_stand_between_ours_and_the_file(written: Write) -> None:
+    path = written("consul: {addr: 'file:1', token: file}\n")
+    theirs = {"CONSUL_HTTP_ADDR": "http://theirs:2", "CONSUL_HTTP_TOKEN": "theirs"}
+    consul = loaded(path, theirs).settings.consul
+    assert (consul.addr.url, consul.token) == ("http://theirs:2", "theirs")
+    assert loaded(path, {**theirs, "K3NET_CONSUL_ADDR": "ours:3"}).settings.consul.addr.url == "http://ours:3"
+    assert loaded(path, theirs, consul_addr="flag:4").settings.consul.addr.url == "http://flag:4"
+    assert "CONSUL_HTTP_ADDR: consul.addr" in error_of(path, {"CONSUL_HTTP_ADDR": "unix:///run/consul"})
+
+
+@pytest.mark.parametrize(
+    ("text", "url"),
+    [
+        ("localhost:8500", "http://localhost:8500"),
+        ("consul", "http://consul:8500"),
+        ("http://10.0.0.1:1/", "http://10.0.0.1:1"),
+        ("https://consul.example.org:8501", "https://consul.example.org:8501"),
+        ("[::1]:8500", "http://[::1]:8500"),
+        ("https://[fd00::7]", "https://[fd00::7]:8500"),
+    ],
+)
+def test_consul_s_address_has_many_forms(text: str, url: str) -> None:
+    assert loaded(consul_addr=text).settings.consul.addr.url == url
+
+
+@pytest.mark.parametrize(
+    "text", ["", ":8500", "::1", "[1.2.3.4]:1", "h:0", "h:70000", "ftp://h:1", "http://u@h:1", "h:1/x"]
+)
+def test_what_is_no_address_of_consul_is_an_error(text: str) -> None:
+    assert error_of(consul_addr=text).startswith("--consul-addr: consul.addr: expected an address such as")
+
+
+def test_the_health_server_and_the_registered_port_follow_one_another(written: Write) -> None:
+    assert loaded(service_port="7000").settings.listen == ":7000"
+    assert loaded(listen=":7001", consul_addr="c").settings.consul.service_port == 7001
+    both = loaded(listen=":7001", service_port="7000").settings
+    assert (both.listen, both.consul.service_port) == (":7001", 7000)
+    assert loaded(listen=":0", consul_addr="c").settings.consul.service_port == 0
+
+
+def test_tls_settings_that_cannot_hold_are_errors(written: Write) -> None:
+    assert "consul.key: is missing beside consul.cert" in error_of(
+        written("consul: {addr: 'https://c', cert: c.pem}\n")
+    )
+    assert "consul.ca is for TLS" in error_of(written("consul: {ca: ca.pem}\n"))
+
+
+def test_no_mdns_turns_mdns_off(written: Write) -> None:
+    settings, _, origins = loaded(written("mdns: {enabled: true}\n"), no_mdns=1)
+    assert (settings.mdns.enabled, origins["mdns.enabled"]) == (False, "--no-mdns")
+    assert loaded(no_mdns=0).settings.mdns.enabled

@@ -5,18 +5,24 @@ from pathlib import Path
 
 from k3net.config import load
 from k3net.config.dump import public_dump
-from k3net.config.read import FLAGS
+from k3net.config.read import FLAGS, OFF
 from k3net.config.settings import Settings, flat, leaves
 from k3net.config.strict_yaml import read_yaml
 
 ROOT = Path(__file__).parents[2]
 SHIPPED = ROOT / "etc/k3net.yaml"
+WITH_CONSUL = ROOT / "etc/k3net-consul.yaml"
 DOCUMENT = (ROOT / "docs/configuration.md").read_text()
 
 
-def switched_on() -> str:
+def switched_on(file: Path = SHIPPED) -> str:
     """The shipped file with the `#` of every `#key:` removed."""
-    return re.sub(r"^( *)#(\w+:)", r"\1\2", SHIPPED.read_text(), flags=re.MULTILINE)
+    return re.sub(r"^( *)#(\w+:)", r"\1\2", file.read_text(), flags=re.MULTILINE)
+
+
+def of_lan(path: str) -> bool:
+    """Whether the setting is in a section that is on without being asked for."""
+    return path.partition(".")[0] not in OFF
 
 
 def test_the_shipped_file_is_the_same_as_no_file() -> None:
@@ -29,7 +35,7 @@ def test_the_shipped_file_switched_on_says_the_defaults(tmp_path: Path) -> None:
     loaded = load(str(file), {}, {"node_name": "lab7"})
     usual = flat(Settings())
     assert {path for path, value in flat(loaded.settings).items() if value != usual[path]} == {"node.name"}
-    assert set(loaded.origins) == {leaf.path for leaf in leaves()}
+    assert set(loaded.origins) == {leaf.path for leaf in leaves() if of_lan(leaf.path)}
     assert loaded.warnings == ()
 
 
@@ -41,7 +47,23 @@ def test_every_setting_stands_in_the_shipped_file_in_order() -> None:
             for path in (paths(value, f"{prefix}{name}.") if isinstance(value, dict) else [prefix + name])
         ]
 
-    assert paths(read_yaml(switched_on().encode(), "etc/k3net.yaml")) == [leaf.path for leaf in leaves()]
+    assert paths(read_yaml(switched_on().encode(), "etc/k3net.yaml")) == [
+        leaf.path for leaf in leaves() if of_lan(leaf.path)
+    ]
+
+
+def test_the_file_for_consul_turns_it_on_and_has_each_of_its_keys_with_the_default(tmp_path: Path) -> None:
+    usual = flat(Settings())
+    for text in (WITH_CONSUL.read_text(), switched_on(WITH_CONSUL)):
+        file = tmp_path / "k3net.yaml"
+        file.write_text(text)
+        loaded = load(str(file), {}, {"node_name": "lab7"})
+        changed = {path: value for path, value in flat(loaded.settings).items() if value != usual[path]}
+        assert changed == {"node.name": "lab7", "consul.enabled": True, "mdns.enabled": False}
+        assert loaded.warnings == ()
+    keys = [leaf.path for leaf in leaves() if leaf.path.startswith("consul.")]
+    section = read_yaml(switched_on(WITH_CONSUL).encode(), "etc/k3net-consul.yaml")["consul"]
+    assert ["consul.enabled", *(f"consul.{key}" for key in section)] == keys
 
 
 def documented(path: str) -> "list[str] | None":
