@@ -1,5 +1,6 @@
 """mDNS: this machine announced on the LAN, and the others heard, as validated Observations."""
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from ipaddress import IPv4Network, IPv6Network
 from threading import Thread
@@ -28,6 +29,7 @@ _LONGEST_CALL = 12.0
 _CLOSING = 4.0
 _MOST_ADDRESSES = 16
 _MOST_ALARMS = 100
+_NAMES_AT_ONE_ADDRESS = 16
 
 
 class Mdns(Service):
@@ -73,6 +75,7 @@ class Mdns(Service):
         self._claim_at = 0.0
         self._browse_at = 0.0
         self._owners: dict[str, Instance] = {}
+        self._names_at: Counter[str] = Counter()
         self._alarms: dict[str, float] = {}
         self.name_is_free: bool | None = None
         self.loop = Periodic(reactor, _LOOK, self._keep_up, name="mdns")
@@ -124,7 +127,8 @@ class Mdns(Service):
             self._speaking_on = where
         elif now >= self._browse_at:
             self._browse_at = now + _BROWSE
-            self._owners = {name: owner for name, owner in self._owners.items() if self._peer_of(name) is not None}
+            for name in [name for name in self._owners if self._peer_of(name) is None]:
+                self._disown(name)
             yield in_thread(self._reactor, self._dnssd.browse)
         yield self._announce(host, now)
 
@@ -210,6 +214,9 @@ class Mdns(Service):
             return
         if not self._owns(name, instance):
             return
+        if name not in self._owners and self._is_crowded(instance):
+            self._refused("address crowded")
+            return
         pid = instance.txt.get("pid", "").strip()
         taken = self._observe(
             Observation(
@@ -224,11 +231,23 @@ class Mdns(Service):
                 meta={"pid": pid} if pid.isascii() and pid.isdecimal() and len(pid) <= 10 else {},
             )
         )
-        self._owners.pop(name, None)
+        self._disown(name)
         if not taken:
             self._refused("table full")
         elif not instance.goodbye:
             self._owners[name] = instance
+            self._names_at[instance.addresses[0]] += 1
+
+    def _is_crowded(self, instance: Instance) -> bool:
+        """Whether so many names are at this address that more of them are an invention."""
+        return any(self._names_at[address] >= _NAMES_AT_ONE_ADDRESS for address in instance.addresses[:1])
+
+    def _disown(self, name: str) -> None:
+        owner = self._owners.pop(name, None)
+        if owner is not None:
+            self._names_at[owner.addresses[0]] -= 1
+            if not self._names_at[owner.addresses[0]]:
+                del self._names_at[owner.addresses[0]]
 
     def _check_own(self, instance: Instance, own_addresses: frozenset[str]) -> None:
         """Our own words come back to us, of a moment ago too; the same name from elsewhere is an alarm."""

@@ -317,3 +317,23 @@ class LoopTests(MdnsTestCase):
         self.assertFalse(self.mdns.waited(1.5))
         self.clock.advance(1.5)
         self.assertTrue(self.mdns.waited(1.5))
+
+
+class CrowdTests(MdnsTestCase):
+    def test_one_address_has_sixteen_names_at_most(self):
+        for n in range(20):
+            self.hear(f"n{n}", "10.0.0.2")
+        self.assertEqual(len(self.table), 16)
+        self.assertEqual(self.refused, ["address crowded"] * 4)
+        self.hear("n3", "10.0.0.2")
+        self.hear("other", "10.0.0.3")
+        self.assertIn("other", self.table)
+        self.assertEqual(len(self.refused), 4)
+
+    def test_a_goodbye_makes_room_at_its_address(self):
+        for n in range(16):
+            self.hear(f"n{n}", "10.0.0.2")
+        self.clock.advance(1)
+        self.hear("n0", "10.0.0.2", goodbye=True)
+        self.hear("next", "10.0.0.2")
+        self.assertIn("next", self.table)
