@@ -152,7 +152,7 @@ class TakenTests(MdnsTestCase):
         self.assertEqual((len(self.table), self.refused), (3, ["table full"] * 2))
 
     def test_a_flood_is_taken_in_slices_between_which_others_get_their_turn(self):
-        self.mdns._hear([self.instance(f"x{i}") for i in range(1000)])
+        self.mdns._hear([self.instance(f"x{i}", f"10.0.{i // 200 + 1}.{i % 200 + 1}") for i in range(1000)])
         self.assertEqual((len(self.table), len(self.clock.getDelayedCalls())), (200, 2))
         self.clock.advance(0)
         self.assertEqual(len(self.table), 1000)
