@@ -50,9 +50,9 @@ class Member:
         return self
 
     def wait(self, seconds: float = 20) -> None:
-        """Until it serves, with a leader."""
+        """Until it serves, with a leader, though not us: not everybody may ask."""
         until = monotonic() + seconds
-        while "is healthy" not in self.ctl("endpoint", "health", check=False):
+        while not any(text in self.ctl("endpoint", "health", check=False) for text in ("is healthy", "user name")):
             if self._process.poll() is not None or monotonic() > until:
                 raise RuntimeError((self.directory / "log").read_text())
             sleep(0.05)
