@@ -122,6 +122,8 @@ class Daemon(Service):
             yield f"brake: {len(brake.held)} Nodes would go NotReady at once; held back"
         if "mdns" in self._running:
             yield from self["mdns"].alarms
+        if "consul-watch" in self._running:
+            yield from self["consul-watch"].alarms
         for name, claimed in sorted(self["liveness"].impostors.items()):
             yield f"{name!r} was announced at a port that says it is {claimed!r}"
         for record in self["reconcile"].corrupt.values():

@@ -32,7 +32,7 @@ _LOOKUPS = 8
 
 
 class Options(BaseOptions):
-    """The flags of spec/1-nodes-and-mdns.md; every other setting is in the file or the environment."""
+    """The flags of spec/1 and spec/2; every other setting is in the file or the environment."""
 
     synopsis = "[options]"
     longdesc = "Finds this network's machines and keeps a Kubernetes-style Node record for each."
@@ -44,7 +44,17 @@ class Options(BaseOptions):
         ["node-name", None, None, "name of the own node (also NODE_NAME; else the host name)"],
         ["peer-ttl", None, None, "no evidence for so long makes a Node NotReady (90s)"],
         ["register-self", None, None, "also keep a Node for this machine: true or false (true)"],
+        ["consul-addr", None, None, "Consul's HTTP API (localhost:8500; also CONSUL_HTTP_ADDR); turns Consul on"],
+        ["consul-token", None, None, "ACL token; CONSUL_HTTP_TOKEN and consul.token_file keep it out of ps"],
+        ["service-name", None, None, "service in Consul (k3-node)"],
+        ["service-id", None, None, "its id there (service name, '-', node name)"],
+        ["service-port", None, None, "port of the health server in Consul (7946)"],
+        ["watch-interval", None, None, "longest time between two full answers of Consul (15s)"],
+        ["health-check-interval", None, None, "how often Consul checks this machine (10s)"],
+        ["health-check-timeout", None, None, "how long it waits then (3s)"],
+        ["deregister-after", None, None, "how long critical before it is forgotten (30s; Consul's least is 1m)"],
     ]
+    optFlags = [["no-mdns", None, "neither announce nor look for others by mDNS"]]  # noqa: RUF012
 
     def parseOptions(self, options: Any = None) -> None:
         """One line on standard error and exit status 2 for whatever is wrong with the words or the settings."""

@@ -26,10 +26,19 @@ from k3net.status import Dependency, readiness
 from k3net.store import opener
 from k3net.store.threaded import ThreadedStore
 from k3net.web.access import RateLimit, Tokens, loopback_host
-from k3net.web.api import brake_routes, described, explain_routes, node_routes, peer_routes, status_routes
+from k3net.web.api import (
+    brake_routes,
+    consul_routes,
+    described,
+    explain_routes,
+    node_routes,
+    peer_routes,
+    status_routes,
+)
 from k3net.web.health import health_routes, probe_routes
 from k3net.web.resource import Route
 from k3net.web.site import Listener
+from k3net.wiring_consul import ConsulWires
 
 if TYPE_CHECKING:
     from k3net.daemon import Daemon
@@ -45,13 +54,14 @@ def parts(daemon: "Daemon", s: Settings) -> Iterator[Part]:
     yield Part("store", core, wires.store)
     yield Part("reconcile", (core, s.node.register_self, s.reconcile, s.liveness), wires.reconciler)
     yield Part("host", (), wires.host)
-    yield Part("listen", (core, s.listen, s.mdns, s.node), wires.health)
+    yield Part("listen", (core, s.listen, s.mdns, s.node, wires.consul.identity), wires.health)
     if s.mdns.enabled:
         yield Part("mdns", (core, s.mdns, s.listen, s.liveness.peer_ttl), wires.mdns)
+    yield from wires.consul.parts()
     yield Part("liveness", (core, s.liveness), wires.liveness)
-    yield Part("api", (core, s.api, s.metrics), wires.api)
+    yield Part("api", (core, s.api, s.metrics, s.consul), wires.api)
     if s.node.register_self:
-        yield Part("own-node", (core, s.node, s.listen, s.mdns), wires.own_node)
+        yield Part("own-node", (core, s.node, s.listen, s.mdns, wires.consul.identity), wires.own_node)
     yield Part("watchdog", (), daemon.notifier.watchdog)
 
 
@@ -70,6 +80,7 @@ class _Wires:
         self._s = s
         self._name = str(s.node.name)
         self._peer_ttl = float(s.liveness.peer_ttl)
+        self.consul = ConsulWires(daemon, s)
 
     def store(self) -> ThreadedStore:
         return ThreadedStore(self._reactor, opener(self._s.storage))
@@ -156,6 +167,7 @@ class _Wires:
             *explain_routes(d.view.explain),
             *brake_routes(d.view.brake, d.view.release_brake),
             *peer_routes(d.view.peers),
+            *consul_routes(self.consul.status),
             *status_routes(
                 lambda: self._readiness(tokens if guarded else None), d.metrics.expose if s.metrics.enabled else None
             ),
@@ -172,8 +184,9 @@ class _Wires:
             facts=lambda: {
                 "addresses": d.host.addresses[:16],
                 "port": d["listen"].port,
-                "meta": {"pid": str(os.getpid())},
+                "meta": {"pid": str(os.getpid()), **self.consul.own_meta()},
             },
+            word=self.consul.own_word,
             may_speak=self._may_speak,
             interval=float(s.node.heartbeat),
             goodbye=s.node.goodbye,
@@ -202,6 +215,7 @@ class _Wires:
             "version": __version__,
             "instance": d.instance,
             "store": d["reconcile"].store_id,
+            **self.consul.info(),
         }
 
     @inlineCallbacks
@@ -238,6 +252,7 @@ class _Wires:
     def _readiness(self, tokens: "Tokens | None") -> tuple[bool, dict[str, Any]]:
         d = self._daemon
         needs = [Dependency("store", d["store"].unavailable_since, d["store"].last_error)]
+        needs += self.consul.dependencies()
         if tokens is not None and tokens.error:
             needs.append(Dependency("tokens", self._reactor.seconds(), tokens.error))
         return readiness(d.loops(), needs, [*d.alarms(), *open_doors(self._s)], self._reactor.seconds())

@@ -14,7 +14,7 @@ FLOOR_OF_ROOM = {
     **dict.fromkeys(["probes", "store"], 1),
     **dict.fromkeys(["discovery", "reconciler", "checker", "clusters"], 2),
     "web": 3,
-    **dict.fromkeys(["tap", "export_tap", "cli", "daemon", "parts", "status", "wiring"], 4),
+    **dict.fromkeys(["tap", "export_tap", "cli", "daemon", "parts", "status", "wiring", "wiring_consul"], 4),
 }
 FREE_TO_ALL = {"log", "services"}
 MAY_HAVE_THE_REACTOR = {"tap", "export_tap", "cli"}

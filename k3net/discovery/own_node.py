@@ -12,8 +12,9 @@ from k3net.services import Periodic
 class OwnNode(Periodic):
     """Observes this machine every `interval` seconds; its last word is a goodbye, unless `goodbye` is False.
 
-    `facts()` gives what to claim: `addresses`, `port`, `meta`. While `may_speak()` is False (another machine has the
-    name, or may have it) nothing is claimed, and it is asked again after `retry` seconds.
+    `facts()` gives what to claim: `addresses`, `port`, `meta`; `word()` the reason and message. While `may_speak()` is
+    False (another machine has the name, or may have it) nothing is claimed, and it is asked again after `retry`
+    seconds.
     """
 
     def __init__(
@@ -24,6 +25,7 @@ class OwnNode(Periodic):
         name: str,
         facts: Callable[[], Mapping[str, Any]],
         may_speak: Callable[[], bool] = lambda: True,
+        word: Callable[[], tuple[str, str]] = lambda: ("LANDiscovery", "discovered via mDNS"),
         interval: float = 30.0,
         retry: float = 0.1,
         goodbye: bool = True,
@@ -33,6 +35,7 @@ class OwnNode(Periodic):
         self._peer = name
         self._facts = facts
         self._may_speak = may_speak
+        self._word = word
         self._retry = retry
         self._spoke = False
         self.goodbye = goodbye
@@ -41,14 +44,15 @@ class OwnNode(Periodic):
         if not self._may_speak():
             self.again_in(self._retry)
             return
+        reason, message = self._word() if beats else ("PeerGoodbye", "k3net was stopped")
         self._observe(
             Observation(
                 peer=self._peer,
                 source="own",
                 seen_at=self._clock.seconds(),
                 ttl=beats * self._interval,
-                reason="LANDiscovery" if beats else "PeerGoodbye",
-                message="discovered via mDNS" if beats else "k3net was stopped",
+                reason=reason,
+                message=message,
                 **self._facts(),
             )
         )

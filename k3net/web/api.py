@@ -49,6 +49,18 @@ def peer_routes(peers: Callable[[], Any]) -> "list[Route]":
     ]
 
 
+def consul_routes(status: Callable[[], Any]) -> "list[Route]":
+    """`status()` says what this machine is in Consul; `enabled` is false in it where Consul is off."""
+    return [
+        Route(
+            "GET",
+            "/api/v1/consul",
+            lambda _: status(),
+            summary="This machine's registration and checks in Consul, and how the watch does.",
+        )
+    ]
+
+
 def explain_routes(explain: Callable[[str], Any]) -> "list[Route]":
     """`explain(name)` says where each field of a Node comes from; NotFound when there is no such Node."""
     return [
