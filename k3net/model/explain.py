@@ -149,7 +149,7 @@ class _Account:
         sightings = [o for o in self._observations.values() if o.source != "store"]
         if not sightings:
             return _kept(field, value, _UNSEEN) if had else _ruled(field, value, "nobody here has seen the machine")
-        if had and value == had:
+        if value == had:
             return _kept(field, value, f"{_KEPT}: no sighting here is newer, and it never goes back")
         return self._seen(field, value, max(sightings, key=lambda o: o.seen_at), "the newest sighting")
 

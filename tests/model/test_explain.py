@@ -175,6 +175,19 @@ def test_what_is_adopted_as_ready_and_never_seen_lapses():
     assert found[READY].rule == "every claim has lapsed: store (ttl 90 s)"
 
 
+def test_a_stored_word_that_lapsed_with_others_is_one_of_them():
+    told = claim("store", ready=False, reason="PeerExpired", message="peer ttl exceeded")
+    found = rows(told, HEARD, stored=managed(), now=100.0)
+    assert found[READY].rule == "every claim has lapsed: store (ttl 90 s), mdns (ttl 90 s)"
+    assert found[READY].source == "mdns"
+
+
+def test_a_machine_whose_addresses_nobody_tells_has_its_name_alone():
+    found = rows(REACHED)
+    assert of(found["status.addresses[Hostname]"]) == ("n1", "", "", None)
+    assert IP not in found
+
+
 def test_a_node_of_others_is_explained_by_its_record_alone():
     theirs = Node.from_manifest(manifest_of("n1", managed="True"), "1")
     found = rows(OWN, stored=theirs)
@@ -198,6 +211,11 @@ def test_what_no_source_tells_is_kept():
         assert of(found[field]) == (value, "store", "store", None)
         assert found[field].rule == "kept as stored: no source tells"
     assert found[READY].source == "liveness"
+
+
+def test_a_pid_that_is_told_empty_is_not_told():
+    found = rows(claim("own", meta={"pid": ""}), claim("mdns", meta={"pid": "7"}), stored=managed(pid="9"))
+    assert of(found[PID]) == ("9", "store", "store", None)
 
 
 def test_addresses_of_other_types_are_kept_beside_those_that_a_source_tells():
