@@ -46,9 +46,9 @@ class ConsulWires:
         """Reason and message of the own Node."""
         if self._c.enabled and self._daemon["consul"].registered:
             return "ConsulRegistered", f"registered in Consul as {self.service_id}"[:255]
-        if self._s.mdns.enabled:
-            return "LANDiscovery", "discovered via mDNS"
-        return "PeerAlive", "k3net runs here"
+        if self._c.enabled and not self._s.mdns.enabled:
+            return "PeerAlive", "k3net runs here, and is not yet registered in Consul"
+        return "LANDiscovery", "discovered via mDNS"
 
     def own_meta(self) -> dict[str, str]:
         """Where Consul is the only source, the own Node is its too."""
