@@ -33,6 +33,7 @@ class EtcdStore:
     The number in a version is etcd's `mod_revision`. A revision belongs to one transaction of the whole cluster, so
     it never comes twice and implies the content: comparing it alone makes a write safe. Steps are judged by what is
     read at their time, not by what their planner says it read, and are written only if that revision still holds.
+    (After a restore from a backup revisions do come again: the digest in the version then tells records apart.)
     `timeout` (seconds) is for each question to the cluster; a verb may need several.
     """
 

@@ -156,9 +156,10 @@ class Wire:
             if any(text in details for text in _TOO_LARGE):
                 raise TooLarge(self._told({self._at: reason})) from error
             raise _Failed(reason) from error
-        except OSError as error:
+        except (OSError, ValueError) as error:  # a file of TLS; a token that no header can carry
             self.close()
-            raise _Failed(f"{error.filename}: {error.strerror}") from error
+            text = f"{error.filename}: {error.strerror}" if isinstance(error, OSError) else str(error)
+            raise _Failed(_one_line(text)) from error
         except BaseException:
             self.close()
             raise
@@ -166,10 +167,10 @@ class Wire:
 
     def _connect(self, timeout: float) -> None:
         endpoint, login = self._endpoints[self._at], self._login
-        files = {"ca_cert": login.ca or _roots(), "cert_cert": login.cert or None, "cert_key": login.key or None}
-        self._client = etcd3.client(
-            endpoint.host, endpoint.port, timeout=timeout, grpc_options=_OPTIONS, **files if endpoint.tls else {}
-        )
+        files: dict[str, Any] = {}
+        if endpoint.tls:
+            files = {"ca_cert": login.ca or _roots(), "cert_cert": login.cert or None, "cert_key": login.key or None}
+        self._client = etcd3.client(endpoint.host, endpoint.port, timeout=timeout, grpc_options=_OPTIONS, **files)
         self._metadata = (("hasleader", "true"),)
         if not (login.username and login.password):
             return
@@ -208,5 +209,9 @@ def _reason(code: Any, details: str, timeout: float) -> str:
         return f"no answer within {timeout:.2g} s"
     known = next((meaning for text, meaning in _MEANINGS.items() if text in details), None)
     last = details.removeprefix("failed to connect to all addresses; last error: ").removeprefix("etcdserver: ")
-    text = " ".join(last.split())
-    return known or (text if text.isprintable() else ascii(text))[:300] or code.name
+    return known or _one_line(last) or str(code.name)
+
+
+def _one_line(text: str) -> str:
+    text = " ".join(text.split())
+    return (text if text.isprintable() else ascii(text))[:300]

@@ -3,6 +3,8 @@
 import os
 import shutil
 import socket
+import subprocess
+import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
@@ -16,7 +18,7 @@ from etcd import Member, free_ports
 from k3net.errors import StoreUnavailable
 from k3net.model.plan import Create, Update
 from k3net.store.etcd import EtcdStore
-from k3net.store.etcd_rpc import Login
+from k3net.store.etcd_rpc import Endpoint, Login
 from k3net.store.interface import Done
 
 pytestmark = pytest.mark.requires("etcd", "etcdctl")
@@ -172,6 +174,30 @@ def test_an_endpoint_that_is_away_is_passed_over_and_the_good_one_is_kept(server
         assert store.check() == (
             f"etcd store http://127.0.0.1:{port}: connection refused; is it running?; the other endpoints serve"
         )
+
+
+@pytest.mark.parametrize(
+    ("url", "expected"),
+    [
+        ("http://10.0.0.1:2379", ("10.0.0.1", 2379, False)),
+        ("https://etcd.example.com", ("etcd.example.com", 2379, True)),
+        ("http://[fd00::1]:1234/", ("[fd00::1]", 1234, False)),
+    ],
+)
+def test_an_endpoint_is_read_as_it_is_configured(url, expected):
+    assert Endpoint.of(url) == (url, *expected)
+
+
+def test_a_process_ends_while_a_server_hangs():
+    code = (
+        "import sys, threading, time\n"
+        "from k3net.store.etcd import EtcdStore\n"
+        "threading.Thread(target=EtcdStore([sys.argv[1]], timeout=60.0).list, daemon=True).start()\n"
+        "time.sleep(0.5)\n"
+    )
+    with answering(None) as url:
+        done = subprocess.run([sys.executable, "-c", code, url], capture_output=True, text=True, timeout=20)
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_endpoints_of_two_clusters_are_found_out(server):
