@@ -3,7 +3,7 @@
 import os
 from collections.abc import Iterator
 from ipaddress import ip_network
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from twisted.internet.defer import inlineCallbacks
 
@@ -17,7 +17,7 @@ from k3net.http import fetch
 from k3net.model import rfc3339
 from k3net.model.brake import Brake, Reach
 from k3net.model.result import ProbeResult
-from k3net.parts import Part
+from k3net.parts import Part, Surroundings
 from k3net.probes import PROBES
 from k3net.probes.gateway import gateway_answers
 from k3net.reconciler.service import Reconciler
@@ -40,14 +40,11 @@ from k3net.web.resource import Route
 from k3net.web.site import Listener
 from k3net.wiring_consul import ConsulWires
 
-if TYPE_CHECKING:
-    from k3net.daemon import Daemon
-
 _LOOK = 5.0
 _LONGEST_INFO = 16 * 1024
 
 
-def parts(daemon: "Daemon", s: Settings) -> Iterator[Part]:
+def parts(daemon: Surroundings, s: Settings) -> Iterator[Part]:
     """The parts in the order they start; `made_of` names all that one depends on."""
     wires = _Wires(daemon, s)
     core = (s.node.name, s.storage)
@@ -74,7 +71,7 @@ def open_doors(s: Settings) -> Iterator[str]:
 class _Wires:
     """One maker for each part; what another part gives is looked up when it is needed, so that each can be remade."""
 
-    def __init__(self, daemon: "Daemon", s: Settings):
+    def __init__(self, daemon: Surroundings, s: Settings):
         self._daemon = daemon
         self._reactor = daemon.reactor
         self._s = s

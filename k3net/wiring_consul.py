@@ -2,24 +2,21 @@
 
 import os
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from k3net.config import Settings
 from k3net.discovery.consul import ConsulRegistration
 from k3net.discovery.consul_api import ConsulApi
 from k3net.discovery.consul_secrets import Token, Trust
 from k3net.discovery.consul_watch import ConsulWatch
-from k3net.parts import Part
+from k3net.parts import Part, Surroundings
 from k3net.status import Dependency
-
-if TYPE_CHECKING:
-    from k3net.daemon import Daemon
 
 
 class ConsulWires:
     """Makers of the parts "consul" (the registration) and "consul-watch", and what others ask of them."""
 
-    def __init__(self, daemon: "Daemon", s: Settings):
+    def __init__(self, daemon: Surroundings, s: Settings):
         self._daemon = daemon
         self._reactor = daemon.reactor
         self._s = s

@@ -219,7 +219,7 @@ class Reconciler(Periodic):
         """Whether this daemon has to see that `want` is stored; a record that its writer left alone is doubted."""
         name = peer.name
         have = self.stored.get(name)
-        if peer.verified:
+        if peer.verified and not (self._is_demotion(name, want) and self.share.mine(name)):
             self.history.note(name, want.ready, self._wall())
         if name in self.corrupt or (have is not None and not have.managed):
             self._settled[name] = (want, float("inf"))
@@ -288,6 +288,7 @@ class Reconciler(Periodic):
         self.stored[step.name] = after = replace(step.node, version=done.version, last_seen=None)
         self.share.moved(step.name, now)
         self._settle(step.name, now, wall)
+        self.history.note(step.name, after.ready, wall)
         if before is None or before.ready.status != after.ready.status:
             ready = after.ready
             word = {"True": "Ready", "False": "NotReady"}[ready.status]

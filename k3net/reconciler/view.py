@@ -53,7 +53,7 @@ class View:
         statuses = {name: node.ready.status for name, node in known.stored.items()}
         for peer in known.table:
             have = known.stored.get(peer.name)
-            if peer.verified and peer.name not in known.corrupt and (have is None or have.managed):
+            if peer.verified and peer.name not in known.corrupt and not self._stands(peer, have, now):
                 statuses[peer.name] = peer.desired(now).ready.status
         return Counter(statuses.values())
 
@@ -113,11 +113,18 @@ class View:
     def _node(self, name: str, now: float) -> Node:
         have = self._known().stored.get(name)
         peer = self._known().table.get(name)
-        if have is not None and (peer is None or not have.managed):
+        if peer is None or self._stands(peer, have, now):
+            assert have is not None  # a name comes from one or the other
             return have
-        assert peer is not None  # a name comes from one or the other
         want = replace(peer.desired(now), last_seen=seen_at(peer, now, self._wall()))
         return want if have is None else want.carrying(have)
+
+    def _stands(self, peer: Peer, have: "Node | None", now: float) -> bool:
+        """Whether the record is shown as it is stored: it is another's, or the brake holds its demotion."""
+        if have is None or not have.managed:
+            return have is not None
+        held = self._known().brake.held_since is not None
+        return held and have.ready.status == "True" and peer.desired(now).ready.reason == "PeerExpired"
 
     def _manifest(self, name: str) -> dict[str, Any]:
         now = self._clock.seconds()
