@@ -358,6 +358,10 @@ def make_store_tests(make_store: Any) -> type[SynchronousTestCase]:  # noqa: C90
     return StoreTests
 
 
+def with_uid(manifest: Any, uid: str) -> dict[str, Any]:
+    return {**manifest, "metadata": {**manifest["metadata"], "uid": uid}}
+
+
 NAMES = st.sampled_from(["n1", "n2", "n3"])
 LABELS = st.sampled_from(["true", "true", None, "True", "false"])
 
@@ -435,7 +439,9 @@ def make_store_machine(make_store: Any) -> type[RuleBasedStateMachine]:  # noqa:
                 if isinstance(outcome, Done):
                     assert outcome.name not in self.foreign, "wrote over a controller's record"
                     stored = self.store.get(outcome.name)
-                    assert (stored.manifest, stored.version) == (step.node.manifest, outcome.version)
+                    assert stored.version == outcome.version
+                    assert stored.uid.startswith(step.node.uid), "a layout may only tell two lives of a name apart"
+                    assert with_uid(stored.manifest, step.node.uid) == step.node.manifest
                     assert (outcome.name, outcome.version) not in self.versions, "a version came twice"
                     self.versions.add((outcome.name, outcome.version))
 

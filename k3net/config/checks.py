@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from k3net.config.settings import ConsulSettings, EtcdSettings, Settings
+from k3net.config.settings import ConsulSettings, EtcdSettings, MysqlSettings, Settings
 from k3net.model.duration import format_duration
 
 
@@ -44,6 +44,8 @@ def contradictions(settings: Settings) -> Iterator[Contradiction]:
     hosts = {api.listen.host, settings.listen.host}
     if api.listen.port == settings.listen.port != 0 and (len(hosts) == 1 or "" in hosts):
         yield Contradiction(("api.listen", "listen"), f"{api.listen} is taken by listen ({settings.listen})")
+    if settings.storage.type == "mysql":
+        yield from _of_mysql(settings.storage.mysql)
     if settings.storage.type == "etcd":
         yield from _of_etcd(settings.storage.etcd)
     if settings.consul.enabled:
@@ -52,6 +54,17 @@ def contradictions(settings: Settings) -> Iterator[Contradiction]:
         yield Contradiction(
             ("node.name", "mdns.enabled"),
             "longer than 63 characters, the most a DNS-SD instance can have (RFC 6763 section 4.1.1)",
+        )
+
+
+def _of_mysql(mysql: MysqlSettings) -> Iterator[Contradiction]:
+    for name in ("host", "user", "database"):
+        if not getattr(mysql, name):
+            yield Contradiction((f"storage.mysql.{name}", "storage.type"), "is empty")
+    if bool(mysql.cert) != bool(mysql.key):
+        with_it, lacking = ("cert", "key") if mysql.cert else ("key", "cert")
+        yield Contradiction(
+            (f"storage.mysql.{lacking}", f"storage.mysql.{with_it}"), f"is missing beside storage.mysql.{with_it}"
         )
 
 

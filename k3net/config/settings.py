@@ -28,7 +28,7 @@ class StoreType(str):
     """Which store holds the Nodes."""
 
     __slots__ = ()
-    schema: ClassVar[dict[str, Any]] = {"enum": ["memory", "sqlite", "etcd"]}
+    schema: ClassVar[dict[str, Any]] = {"enum": ["memory", "sqlite", "mysql", "etcd"]}
 
     @classmethod
     def read(cls, raw: Any) -> "StoreType":
@@ -57,6 +57,8 @@ class SqliteSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
 
 
 class MysqlSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """`ca`, `cert` and `key` are PEM files, ours beside the keys of the Go programs; only those have a pool."""
+
     host: str = "localhost"
     port: Port = 3306
     user: str = "root"
@@ -64,6 +66,9 @@ class MysqlSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     database: str = "k3"
     max_open_conns: Annotated[int, Meta(ge=0, le=1000)] = 10
     max_idle_conns: Annotated[int, Meta(ge=0, le=1000)] = 5
+    ca: str = ""
+    cert: str = ""
+    key: str = ""
 
 
 class EtcdSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

@@ -30,7 +30,19 @@ def _open_etcd(settings: Any) -> Any:
     return EtcdStore(etcd.endpoints, timeout=etcd.dial_timeout, login=login)
 
 
-DRIVERS: dict[str, Callable[[Any], Any]] = {"memory": _open_memory, "sqlite": _open_sqlite, "etcd": _open_etcd}
+def _open_mysql(settings: Any) -> Any:
+    from k3net.store.mysql import Login, MysqlStore
+
+    s = settings.mysql
+    return MysqlStore(Login(s.host, s.port, s.user, s.password, s.database, s.ca, s.cert, s.key))
+
+
+DRIVERS: dict[str, Callable[[Any], Any]] = {
+    "memory": _open_memory,
+    "sqlite": _open_sqlite,
+    "mysql": _open_mysql,
+    "etcd": _open_etcd,
+}
 """`storage.type` to what opens the driver, given the settings under `storage`."""
 
 

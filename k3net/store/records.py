@@ -47,19 +47,25 @@ def decode(name: str, text: object, version: object) -> Node:
     Numbers keep their value: one that no float holds becomes a Decimal. NaN, a key given twice, a lone surrogate,
     more than DEEPEST levels and more than LARGEST bytes are corrupt.
     """
-    if isinstance(text, str):
-        text = text.encode("utf-8", "surrogatepass")
-    if not isinstance(text, bytes):
-        raise CorruptRecord(name, "no text")
-    if len(text) > LARGEST:
-        raise CorruptRecord(name, f"{len(text)} bytes, more than {LARGEST}")
+    text = _bytes(name, text)
+    return Node.from_manifest(parse(name, text), token(version, text), name)
+
+
+def parse(name: str, text: object) -> Any:
+    """The value of a text that is all or a part of the record `name`; CorruptRecord as `decode`."""
+    text = _bytes(name, text)
     try:
-        manifest = _parse(text)
+        return _parse(text)
     except RecursionError:
         raise CorruptRecord(name, f"more than {DEEPEST} levels deep") from None
     except (ValueError, DecimalException) as error:
         raise CorruptRecord(name, f"no JSON: {error}") from error
-    return Node.from_manifest(manifest, token(version, text), name)
+
+
+def fragment(part: Any) -> str:
+    """The text of a part of a manifest that `encode` takes."""
+    text: bytes = _encoder.encode(part)
+    return text.decode()
 
 
 def read(name: str, text: object, version: object) -> Node | CorruptRecord:
@@ -78,6 +84,16 @@ def complaint(listing: Iterable[Node | CorruptRecord]) -> str:
     count = "1 record is" if len(corrupt) == 1 else f"{len(corrupt)} records are"
     first = min(corrupt, key=lambda record: record.name)
     return f"{count} corrupt and left alone; mend or delete {first.name!r} ({first.reason})"
+
+
+def _bytes(name: str, text: object) -> bytes:
+    if isinstance(text, str):
+        text = text.encode("utf-8", "surrogatepass")
+    if not isinstance(text, bytes):
+        raise CorruptRecord(name, "no text")
+    if len(text) > LARGEST:
+        raise CorruptRecord(name, f"{len(text)} bytes, more than {LARGEST}")
+    return text
 
 
 def _parse(text: bytes) -> Any:
