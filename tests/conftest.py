@@ -40,6 +40,10 @@ def reason_missing(what: str) -> str:
         return "" if os.geteuid() == 0 else "needs root"
     if what == "netns":
         return reason_missing("ip") or ("" if may_make_namespaces() else "needs to make network namespaces")
+    if what == "consul":
+        import consul
+
+        return consul.reason_missing()
     path = os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/sbin", "/sbin"])
     return "" if shutil.which(what, path=path) else f"needs {what}"
 
