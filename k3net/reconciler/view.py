@@ -120,11 +120,13 @@ class View:
         return want if have is None else want.carrying(have)
 
     def _stands(self, peer: Peer, have: "Node | None", now: float) -> bool:
-        """Whether the record is shown as it is stored: it is another's, or the brake holds its demotion."""
+        """Whether the record is shown as it is stored: it is another's, or its demotion is held or not yet agreed."""
         if have is None or not have.managed:
             return have is not None
-        held = self._known().brake.held_since is not None
-        return held and have.ready.status == "True" and peer.desired(now).ready.reason == "PeerExpired"
+        if have.ready.status != "True" or peer.desired(now).ready.reason != "PeerExpired":
+            return False
+        known = self._known()
+        return known.brake.held_since is not None or (known.failing_since is None and known.share.mine(peer.name))
 
     def _manifest(self, name: str) -> dict[str, Any]:
         now = self._clock.seconds()
