@@ -111,7 +111,7 @@ class Observation:
 
     def lapsed(self, now: float) -> bool:
         """Whether the claim no longer holds at `now`: a ttl's last moment still counts, a goodbye never did."""
-        return self.goodbye or now > self.lapses_at
+        return self.ttl == 0 or now > self.seen_at + self.ttl
 
     @property
     def goodbye(self) -> bool:

@@ -115,7 +115,8 @@ class PeerTable:
 
     def holds_until(self, now: float) -> float:
         """Until when (monotonic) all that is asked of these peers stays as it is, if `changes` does."""
-        return min((lapses_next(peer.observations, now) for peer in self), default=float("inf"))
+        lapses = (o.lapses_at for peer in self for o in peer.observations.values() if not o.lapsed(now))
+        return min(lapses, default=float("inf"))
 
     def forget(self, name: str) -> None:
         self.changes += 1
