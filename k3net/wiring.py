@@ -42,6 +42,7 @@ from k3net.wiring_consul import ConsulWires
 
 _LOOK = 5.0
 _LONGEST_INFO = 16 * 1024
+_STORE_DEADLINE = 10.0
 
 
 def parts(daemon: Surroundings, s: Settings) -> Iterator[Part]:
@@ -80,7 +81,8 @@ class _Wires:
         self.consul = ConsulWires(daemon, s)
 
     def store(self) -> ThreadedStore:
-        return ThreadedStore(self._reactor, opener(self._s.storage))
+        longest = 2 * float(self._s.storage.etcd.dial_timeout) if self._s.storage.type == "etcd" else 0.0
+        return ThreadedStore(self._reactor, opener(self._s.storage), deadline=max(_STORE_DEADLINE, longest))
 
     def reconciler(self) -> Reconciler:
         s, d = self._s, self._daemon
