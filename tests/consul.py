@@ -112,13 +112,14 @@ class Consul:
         folder: Path,
         *,
         host: str = "127.0.0.1",
+        port: int = 0,
         acl: bool = False,
         https: "Mapping[str, Path] | None" = None,
         settings: "Mapping[str, Any] | None" = None,
     ):
         self.folder = folder
         self.host = host
-        self.port = free_port(host)
+        self.port = port or free_port(host)
         self.secure_port = free_port(host) if https else -1
         self.token = MASTER if acl else ""
         self._inner = [free_port(host) for _ in range(3)]

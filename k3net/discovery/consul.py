@@ -5,7 +5,7 @@ from typing import Any
 
 from twisted.internet.defer import CancelledError, Deferred, inlineCallbacks, maybeDeferred
 
-from k3net.discovery.consul_api import ConsulApi, ConsulError, Found, Unreachable
+from k3net.discovery.consul_api import ConsulApi, ConsulError, Denied, Found, Unreachable
 from k3net.discovery.trouble import Trouble
 from k3net.host import Host
 from k3net.model.duration import format_duration
@@ -13,6 +13,8 @@ from k3net.services import Periodic
 
 CONSULS_LEAST = 60.0
 _FAREWELL = 2.0
+_UNSEEN = 2
+_FILTERED = "the agent has this registration and Consul's answers do not: the Consul ACL token lacks node:read"
 
 
 class ConsulRegistration(Periodic):
@@ -62,6 +64,7 @@ class ConsulRegistration(Periodic):
         self._changed = changed
         self._told: Mapping[str, Any] | None = None
         self._doubted = True
+        self._unseen_since: float | None = None
         self._asking: Deferred[Any] | None = None
         self.trouble = Trouble(reactor, interval, "Consul")
         self.registered = False
@@ -95,16 +98,13 @@ class ConsulRegistration(Periodic):
         self.registered = False
 
     def seen(self, there: bool) -> None:
-        """Whether Consul's answers have this registration."""
-        if there and self.trouble.since is None:
-            self._doubted = False
-        elif not self._doubted and not there:
-            self.doubt()
-
-    def doubt(self) -> None:
-        """Ask the agent whether it still has it."""
-        self._doubted = True
-        self.kick()
+        """Whether Consul's answers have this registration; the agent is asked when they do not."""
+        if there:
+            self._unseen_since = None
+            self._doubted = self.trouble.since is not None
+        elif not self._doubted:
+            self._doubted = True
+            self.kick()
 
     @inlineCallbacks
     def _keep(self):
@@ -112,7 +112,7 @@ class ConsulRegistration(Periodic):
         if wait > 0:
             self.again_in(wait)
             return
-        if self.registered and not (self._doubted or self._look or self._moved()):
+        if self.registered and self.trouble.since is None and not (self._doubted or self._look or self._moved()):
             return
         try:
             self._asking = self._api.registered(self.id)
@@ -134,13 +134,23 @@ class ConsulRegistration(Periodic):
         except CancelledError:
             pass
         else:
-            self._doubted = False
-            self.trouble.end()
-            if not self.registered:
-                self.registered = True
-                self._changed()
+            self._confirmed()
         finally:
             self._asking = None
+
+    def _confirmed(self) -> None:
+        """The agent has it; Consul filters its answers without a word where the token may not read them."""
+        now = self._clock.seconds()
+        if self._doubted and self.registered and not self._look and self._unseen_since is None:
+            self._unseen_since = now
+        self._doubted = False
+        if self._unseen_since is not None and now - self._unseen_since >= _UNSEEN * self._interval:
+            self.again_in(self.trouble.begin(Denied(_FILTERED)))
+        else:
+            self.trouble.end()
+        if not self.registered:
+            self.registered = True
+            self._changed()
 
     def _moved(self) -> bool:
         """Whether others no longer reach the address that was registered, or the port is another."""

@@ -144,13 +144,16 @@ class ConsulWatch(Periodic):
     def _weigh(self, answer: Health, now: float) -> None:
         """Follow the index, decide how soon to ask again, and count the answers that prove what is missing."""
         went_back = answer.index < self.index
-        if went_back or (not answer.entries and self.instances != 0):
+        if went_back or (not answer.entries and self.instances != 0 and self._knows_any()):
             self._proofs, self._proved_at = 0, float("-inf")
         if self._proofs < _PROOFS and now - self._proved_at >= _NOT_QUITE * self._interval:
             self._proofs, self._proved_at = self._proofs + 1, now
         self.index = 0 if went_back else answer.index
         if self.index or went_back:
             self.again_in(self._pause(now))
+
+    def _knows_any(self) -> bool:
+        return any(True for peer in self._peers() for _ in _by_consul(peer))
 
     def _pause(self, now: float) -> float:
         """None at first; when answers come fast, so long that they are two a second, more or less."""

@@ -142,7 +142,26 @@ class RegistrationTests(SynchronousTestCase):
             world.registration.seen(False)
             world.advance(15)
         self.assertEqual(world.requests().count("register"), 1)
-        self.assertLessEqual(world.requests().count("registered"), 12)
+        self.assertLessEqual(world.requests().count("registered"), 20)
+
+    def test_what_the_agent_has_and_the_answers_lack_for_long_is_a_missing_right(self):
+        world = World().start()
+        for _ in range(6):
+            world.registration.seen(False)
+            world.advance(10)
+        self.assertIn("node:read", world.registration.trouble.error)
+        world.registration.seen(True)
+        world.advance(16)
+        self.assertEqual(world.registration.trouble.error, "")
+
+    def test_what_the_answers_lack_for_a_moment_is_none(self):
+        world = World().start()
+        for _ in range(20):
+            world.registration.seen(False)
+            world.advance(1)
+        world.registration.seen(True)
+        world.advance(60)
+        self.assertEqual(world.registration.trouble.error, "")
 
     def test_without_a_watch_that_can_see_it_the_agent_is_asked_every_interval(self):
         world = World(look=True).start()
