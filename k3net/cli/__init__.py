@@ -10,7 +10,7 @@ from k3net.cli.client import add_options
 from k3net.cli.text import escaped
 from k3net.errors import ConfigError, K3netError
 
-COMMANDS = ("nodes", "peers", "explain", "brake", "store", "config", "version", "completion")
+COMMANDS = ("nodes", "peers", "explain", "brake", "store", "consul", "config", "version", "completion")
 """Modules of this package; the `add_parser(subparsers)` of each adds the command of its name.
 
 A command's default `run(args)` gives the exit code.
