@@ -6,6 +6,7 @@ import os
 import socket
 import subprocess
 import sys
+import time
 
 import pytest
 from hypothesis import given
@@ -67,6 +68,16 @@ class RealTests(TestCase):
             raise SkipTest("this machine has no IPv6") from None
         found = await tcp.probe(reactor, ("::1", port), 1.0)
         self.assertEqual((found.ok, found.target), (True, f"[::1]:{port}"))
+
+    async def test_an_answer_that_waited_for_a_late_process_counts(self):
+        asked = tcp.probe(reactor, ("127.0.0.1", self.listening()), 0.05)
+        unused, port = bound(listening=False)
+        self.addCleanup(unused.close)
+        refused = tcp.probe(reactor, ("127.0.0.1", port), 0.05)
+        hangs = tcp.probe(reactor, ("127.0.0.1", self.full()), 0.05)
+        time.sleep(0.2)
+        found = await gatherResults([asked, refused, hangs])
+        self.assertEqual([(r.ok, r.reason) for r in found], [(True, ""), (False, "refused"), (False, "timeout")])
 
     async def test_the_other_side_is_hung_up_on(self):
         sock, port = bound()
