@@ -320,7 +320,7 @@ def test_ten_starts_that_end_by_kill_leave_a_store_that_can_be_read(home):
         names = [name for (name,) in connection.execute("select name from nodes order by name")]
     assert names == [f"n{i}" for i in range(10)]
     home.start()
-    assert len(json.loads(home.get("/api/v1/nodes"))["items"]) >= 10
+    until(lambda: len(json.loads(home.get("/api/v1/nodes"))["items"]) == 10)
 
 
 def test_the_service_manager_hears_of_start_reload_and_stop(home):
