@@ -48,10 +48,9 @@ class Brake:
         """
         self.released &= wanting
         held = frozenset(wanting) - self.released
-        down = len(held | falling | self.held & wanting)
-        of = down + standing
+        of = self._down(wanting, falling) + standing
         deaf = of >= LEAST and (reach.last_answer is None or now - reach.last_answer > self.silence)
-        many = down >= LEAST and down / of >= SHARE
+        many = self.many(wanting, falling, standing)
         if self.held_since is not None and self._lets_go(now, reach):
             self._free_until = now + self.peer_ttl
         if not self.enabled or not held or now <= self._free_until or not (many or deaf):
@@ -61,6 +60,14 @@ class Brake:
             self.held_since = now
         self.held = held
         return frozenset(wanting) - held
+
+    def many(self, wanting: Set[str], falling: Set[str], standing: int) -> bool:
+        """Whether so many go NotReady that this daemon is the likelier one to be wrong."""
+        down = self._down(wanting, falling)
+        return down >= LEAST and down / (down + standing) >= SHARE
+
+    def _down(self, wanting: Set[str], falling: Set[str]) -> int:
+        return len((wanting - self.released) | falling | self.held & wanting)
 
     def release(self) -> frozenset[str]:
         """The operator's word: what is held goes through at the next pass; the names that were held."""

@@ -44,15 +44,22 @@ class Demotions:
         self._log = make_logger()
 
     @inlineCallbacks
-    def allowed(self, wanting: Set[str]):
-        """The names that may fall now; of the others some wait for the brake, the rest for the next pass."""
+    def allowed(self, wanting: Set[str], told: Set[str] = frozenset()):
+        """The names that may fall now; of the others some wait for the brake, the rest for the next pass.
+
+        Those in `told` did not fall silent: a registry says that they are gone. No member is asked about them, and
+        unless they are many the brake lets them pass.
+        """
+        crowd = bool(told) and self.brake.many(wanting, *self._falling(self._clock.seconds()))
+        few = frozenset() if crowd else frozenset(told)
+        wanting = frozenset(wanting) - few
         if not wanting and self.brake.held_since is None:
-            return frozenset()
+            return few
         released = self.brake.released & wanting
-        passing = yield self._braked(frozenset(wanting))
-        asked = sorted(passing - released)[:_ASKED_AT_ONCE]
+        passing = yield self._braked(wanting)
+        asked = sorted(passing - released - told)[:_ASKED_AT_ONCE]
         opinions = yield gatherResults([self._opinion(name) for name in asked])
-        fallen = set(released)
+        fallen = {*released, *few, *(passing & told)}
         for name, opinion in zip(asked, opinions, strict=True):
             if opinion.reached_by:
                 self._reached(name, opinion.reached_by)
@@ -97,9 +104,12 @@ class Demotions:
             if not peer.verified or peer.last_seen is None:
                 continue
             silent = now - peer.last_seen
-            ready = peer.desired(now).ready.status == "True"
+            want = peer.desired(now)
+            ready = want.ready.status == "True"
             if peer.name == self._own:
                 standing += 1
+            elif want.live and not ready:
+                continue  # denied, and so not lost
             elif silent <= 2 * self._peer_ttl and (not ready or silent > self.brake.silence):
                 falling.add(peer.name)
             elif ready:

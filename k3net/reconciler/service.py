@@ -27,6 +27,7 @@ _TRIES = 4
 _READ_SINGLY = 16
 _SOON = 0.1
 _FAREWELL = 5.0
+NOT_ITS_OWN_WORD = ("PeerExpired", "ConsulDeregistered")
 
 
 class Reconciler(Periodic):
@@ -112,7 +113,8 @@ class Reconciler(Periodic):
                 self._settled.pop(name, None)
             for name in self.share.update(self.table, self.store_id, self._clock.seconds()):
                 self._settled.pop(name, None)
-            allowed = yield self._demotions.allowed(self._wanting())
+            wanting = self._wanting()
+            allowed = yield self._demotions.allowed(wanting, self._told(wanting))
             tries = 0
             while tries < _TRIES:
                 steps = yield self._steps(allowed)
@@ -245,12 +247,18 @@ class Reconciler(Periodic):
         return settled is not None and settled[0] is want and now < settled[1]
 
     def _is_demotion(self, name: str, want: Node) -> bool:
-        """Whether this takes Ready from a Node because of silence alone."""
+        """Whether this takes Ready from a Node by silence, or by Consul's word, which is not the machine's own."""
         have = self.stored.get(name)
-        return have is not None and have.ready.status == "True" and want.ready.reason == "PeerExpired"
+        return have is not None and have.ready.status == "True" and want.ready.reason in NOT_ITS_OWN_WORD
+
+    def _told(self, names: Set[str]) -> frozenset[str]:
+        """Those of these machines that Consul says are gone."""
+        now = self._clock.seconds()
+        peers = [peer for peer in map(self.table.get, names) if peer is not None]
+        return frozenset(peer.name for peer in peers if peer.desired(now).ready.reason == "ConsulDeregistered")
 
     def _wanting(self) -> frozenset[str]:
-        """The Nodes of this daemon's share that silence would take Ready from."""
+        """The Nodes of this daemon's share that would lose Ready without a word of the machine's own."""
         now = self._clock.seconds()
         return frozenset(
             peer.name

@@ -11,7 +11,7 @@ from k3net.model.node import Node
 from k3net.model.peers import Peer
 from k3net.model.result import ProbeResult
 from k3net.reconciler.adoption import seen_at
-from k3net.reconciler.service import Reconciler
+from k3net.reconciler.service import NOT_ITS_OWN_WORD, Reconciler
 
 
 class View:
@@ -123,7 +123,7 @@ class View:
         """Whether the record is shown as it is stored: it is another's, or its demotion is held or not yet agreed."""
         if have is None or not have.managed:
             return have is not None
-        if have.ready.status != "True" or peer.desired(now).ready.reason != "PeerExpired":
+        if have.ready.status != "True" or peer.desired(now).ready.reason not in NOT_ITS_OWN_WORD:
             return False
         known = self._known()
         return known.brake.held_since is not None or (known.failing_since is None and known.share.mine(peer.name))
