@@ -51,7 +51,8 @@ class Brake:
         of = self._down(wanting, falling) + standing
         deaf = of >= LEAST and (reach.last_answer is None or now - reach.last_answer > self.silence)
         many = self.many(wanting, falling, standing)
-        if self.held_since is not None and self._lets_go(now, reach):
+        let_go = self.held_since is not None and self._lets_go(now, reach)
+        if let_go or (many and now <= self._free_until):  # as long as there is more to let through
             self._free_until = now + self.peer_ttl
         if not self.enabled or not held or now <= self._free_until or not (many or deaf):
             self.held_since, self.held = None, frozenset()

@@ -11,6 +11,8 @@ def is_member(peer: Peer, store: str, instance: str, now: float) -> bool:
     answer = peer.observations.get("liveness")
     if answer is None or answer.meta.get("store") != store or not store:
         return False
+    if any(o.goodbye and o.seen_at >= answer.seen_at for o in peer.observations.values()):
+        return False
     return not answer.lapsed(now) and answer.meta.get("instance", instance) != instance
 
 

@@ -27,6 +27,7 @@ _TRIES = 4
 _READ_SINGLY = 16
 _SOON = 0.1
 _FAREWELL = 5.0
+_TURN = 0.05
 NOT_ITS_OWN_WORD = ("PeerExpired", "ConsulDeregistered")
 
 
@@ -92,13 +93,12 @@ class Reconciler(Periodic):
     @inlineCallbacks
     def stopService(self):
         """After the last pass the goodbyes are in the store, or the store had its time."""
-        yield maybeDeferred(super().stopService)
-        last = self.reconcile()
-        last.addTimeout(_FAREWELL, self._clock)
+        ends = self._clock.seconds() + _FAREWELL
         try:
-            yield last
+            yield maybeDeferred(super().stopService).addTimeout(_FAREWELL, self._clock)
+            yield self.reconcile().addTimeout(max(0.0, ends - self._clock.seconds()), self._clock)
         except Exception as error:
-            self._log.warn("the last pass did not end: {error}", error=error)
+            self._log.warn("the last pass did not end: {error!r}", error=error)
 
     @inlineCallbacks
     def reconcile(self):
@@ -113,6 +113,7 @@ class Reconciler(Periodic):
                 self._settled.pop(name, None)
             for name in self.share.update(self.table, self.store_id, self._clock.seconds()):
                 self._settled.pop(name, None)
+            yield self._look()
             wanting = self._wanting()
             allowed = yield self._demotions.allowed(wanting, self._told(wanting))
             tries = 0
@@ -129,6 +130,16 @@ class Reconciler(Periodic):
         except StoreUnavailable:
             self._list_at = float("-inf")
             raise
+
+    @inlineCallbacks
+    def _look(self):
+        """Find out what is desired of each peer, which the pass then has at hand; others get their turn in between."""
+        now = begun = self._clock.seconds()
+        for peer in list(self.table):
+            peer.desired(now)
+            if self._clock.seconds() - begun > _TURN:
+                yield deferLater(self._clock, 0)
+                begun = self._clock.seconds()
 
     def _rests(self) -> bool:
         """Whether this pass would find all as the last one left it."""
@@ -182,8 +193,15 @@ class Reconciler(Periodic):
         for name in (before.keys() | broken.keys()) - self.stored.keys():
             self._settled.pop(name, None)
             self.share.forget(name)
+            self._let_go(name, now)
         self.history.keep(self.table)
         self._list_at = now + 10 * self._report_every * random.uniform(0.9, 1.1)  # noqa: S311 - no herd of listings
+
+    def _let_go(self, name: str, now: float) -> None:
+        """Somebody deleted the record of a machine that is not there any more: it is not made anew."""
+        peer = self.table.get(name)
+        if peer is not None and peer.lapsed(now):
+            self.table.forget(name)
 
     @inlineCallbacks
     def _steps(self, allowed: Set[str]):
@@ -207,9 +225,12 @@ class Reconciler(Periodic):
         self._planned.clear()
         for peer in self.table:
             want = peer.desired(now)
-            if self._is_settled(peer.name, want, now) or not self._concerns(peer, want, now, doubted):
+            name = peer.name
+            if self._is_settled(name, want, now):
                 continue
-            if peer.name not in allowed and self._is_demotion(peer.name, want):
+            if name not in allowed and self._is_demotion(name, want) and self.share.mine(name):
+                continue
+            if not self._concerns(peer, want, now, doubted) or (name not in allowed and self._is_demotion(name, want)):
                 continue
             self._planned[peer.name] = want
             wanted[peer.name] = replace(want, last_seen=seen_at(peer, now, wall))

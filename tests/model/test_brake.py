@@ -133,10 +133,16 @@ def test_two_ttls_and_a_working_network_let_them_go(now, works, allowed):
     assert made.allow(some(0, 6), frozenset(), 4, now, reach) == (some(0, 6) if allowed else frozenset())
 
 
-def test_once_let_go_the_rest_of_the_outage_follows_for_one_ttl():
+def test_once_let_go_the_rest_of_the_outage_follows_however_long_it_takes():
     made = held_brake()
     made.allow(some(0, 6), frozenset(), 4, 1.0, Reach(1.0, member_agrees=True))
     assert made.allow(some(6, 9), some(0, 6), 1, 91.0, Reach(91.0)) == some(6, 9)
+    assert made.allow(some(9, 12), some(0, 9), 0, 91.1, Reach(91.1)) == some(9, 12)
+
+
+def test_an_outage_after_a_quiet_time_is_held_again():
+    made = held_brake()
+    made.allow(some(0, 6), frozenset(), 4, 1.0, Reach(1.0, member_agrees=True))
     assert made.allow(some(9, 12), some(0, 9), 0, 91.1, Reach(91.1)) == frozenset()
 
 
