@@ -109,3 +109,12 @@ def test_a_member_that_keeps_no_node_of_its_own_is_written_by_others():
     assert not writes_itself(peer(), 10.0)
     assert not writes_itself(peer(selfUp="true"), 91.0)
     assert not writes_itself(peer(source="mdns", selfUp="true"), 10.0)
+
+
+def test_one_who_said_goodbye_is_no_member_until_it_answers_again():
+    made = peer(store="s", instance="i")
+    assert is_member(made, "s", "other", 1.0)
+    made.observe(Observation("n1", "mdns", 2.0, 0.0))
+    assert not is_member(made, "s", "other", 3.0)
+    made.observe(Observation("n1", "liveness", 4.0, 90.0, meta={"store": "s", "instance": "i"}))
+    assert is_member(made, "s", "other", 5.0)

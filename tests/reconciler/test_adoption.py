@@ -166,3 +166,11 @@ class FarewellTests(SynchronousTestCase):
         self.successResultOf(d1.reconciler.stopService())
         self.assertEqual(self.world.ready("d1"), ("False", "PeerGoodbye"))
         self.assertEqual(self.world.ready("n1"), ("True", "PeerAlive"))
+
+    def test_the_deleted_record_of_a_dead_machine_is_not_made_anew(self):
+        self.world.foreign.put(stored("n1"))
+        self.world.daemon()
+        self.world.advance(PEER_TTL + 2)
+        self.world.foreign.delete("n1")
+        self.world.advance(12 * REPORT_EVERY)
+        self.assertIsNone(self.world.foreign.raw("n1"))
