@@ -3,6 +3,7 @@
 import atexit
 import json
 import os
+import re
 import shutil
 import signal
 import socket
@@ -26,6 +27,8 @@ from k3net.store.mysql_server import Login
 GO_TABLE = (Path(__file__).parent / "data/go/k8s_core_v1_node.sql").read_text()
 PASSWORD = "päss%word'"
 
+_LOCKED = (1205, 1213)
+_LIVES = re.compile(r"\.[0-9a-f]{8}$")
 _FAST = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
 _PATH = os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/sbin", "/sbin"])
 _SIZES = ["--innodb-log-file-size=32M", "--innodb-buffer-pool-size=64M"]
@@ -85,6 +88,15 @@ class MariaDb:
             return list(cursor.fetchall())
         finally:
             connection.close()
+
+    def user_with(self, rights: str, where: str) -> str:
+        """The name of a new user, with the usual password and these rights."""
+        name = f"u{next(_numbers)}"
+        self.sql(f"create user {name}", f"grant {rights} on {where} to {name}", database="mysql")
+        connection = self.root()
+        connection.cursor().execute(f"set password for {name} = password(%s)", (PASSWORD,))
+        connection.close()
+        return name
 
     def login(self, database: str = "k3", **parts: Any) -> Login:
         return Login(
@@ -206,13 +218,15 @@ class MysqlController:
         )
         if not rows:
             return None
-        [(uid, labels, annotations, spec, status, created, *_)] = rows
+        uid, labels, annotations, spec, status, created, *_ = rows[0]
         try:
+            if len(rows) > 1:
+                raise ValueError("a Node in two rows")
             for text in (labels, annotations, spec, status):
                 json.loads(text or "{}")
         except ValueError:
             return repr(rows).encode()
-        uid = json.dumps(uid.partition("+")[0]) if uid else None
+        uid = json.dumps(_LIVES.sub("", uid)) if uid else None
         metadata = {"annotations": annotations, "creationTimestamp": created, "labels": labels}
         metadata |= {"name": json.dumps(name), "uid": uid}
         parts = {"apiVersion": '"v1"', "kind": '"Node"', "metadata": _joined(metadata), "spec": spec, "status": status}
@@ -231,18 +245,35 @@ class MysqlController:
         sets = ", ".join(f"{column} = %s" for column in content)
         which = "name = %s and binary name = %s and deleted_at is null"
         update = f"update k8s_core_v1_node set {sets}, {bump} where {which}"
-        if self._do(update, *content.values(), name, name):
-            return
-        columns = columns | {"name": name, "namespace": "", "resource_version": "1"}
-        insert = f"insert into k8s_core_v1_node ({', '.join(columns)}) values ({', '.join(['%s'] * len(columns))})"
-        try:
-            self._do(insert, *columns.values())
-        except pymysql.IntegrityError:  # a row that was deleted has it, or k3net was first
-            if not self._do(update, *content.values(), name, name):
-                columns["uid"] = f"{columns['uid']}+{os.urandom(8).hex()}"
-                self._do(insert, *columns.values())
+        row = columns | {"name": name, "namespace": "", "resource_version": "1"}
+        insert = f"insert into k8s_core_v1_node ({', '.join(row)}) values ({', '.join(['%s'] * len(row))})"
+        for _ in range(1000):
+            try:
+                self._once("begin")  # at the server's own isolation, where looking locks the gap that is seen
+                if not self._once(f"select 1 from k8s_core_v1_node where {which} for update", name, name):
+                    self._once(insert, *row.values())
+                else:
+                    self._once(update, *content.values(), name, name)
+                self._once("commit")
+                return
+            except pymysql.IntegrityError:  # a row that was deleted has the uid
+                row["uid"] = f"{columns['uid']}.{os.urandom(4).hex()}"
+            except pymysql.OperationalError as error:
+                if error.args[0] not in _LOCKED:
+                    raise
+            self._once("rollback")
+        raise RuntimeError(f"{name} cannot be written")
 
     def _do(self, statement: str, *values: Any) -> Any:
+        for _ in range(1000):
+            try:
+                return self._once(statement, *values)
+            except pymysql.OperationalError as error:
+                if error.args[0] not in _LOCKED:
+                    raise
+        raise RuntimeError("locked for ever")
+
+    def _once(self, statement: str, *values: Any) -> Any:
         cursor = self._connection.cursor()
         count = cursor.execute(statement, values)
         return list(cursor.fetchall()) if cursor.description else count
@@ -254,6 +285,7 @@ def columns_of(manifest: "dict[str, Any]") -> "dict[str, Any]":
     parts = {"labels": metadata, "annotations": metadata, "spec": manifest, "status": manifest}
     return {
         "uid": metadata.get("uid"),
+        "created_at": None,
         "phase": status.get("phase", ""),
         **{key: text_of(part[key]).decode() if key in part else None for key, part in parts.items()},
     }
@@ -264,7 +296,7 @@ def _joined(texts: "dict[str, str | None]") -> str:
 
 
 _servers: "list[MariaDb]" = []
-_databases = count()
+_numbers = count()
 
 
 def shared_server() -> MariaDb:
@@ -282,7 +314,7 @@ def end_shared() -> None:
 def make_mysql(case: Any, *, go: bool = False) -> "tuple[Any, ...]":
     """For the contract suites: a store in a database of its own, its table made by k3net or, with `go`, before it."""
     server = shared_server()
-    database = f"k3_{next(_databases)}"
+    database = f"k3_{next(_numbers)}"
     server.sql(f"create database {database} character set utf8mb4", database="mysql")
     case.addCleanup(server.sql, f"drop database {database}", database="mysql")
     login = server.login(database)

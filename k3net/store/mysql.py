@@ -55,7 +55,7 @@ class MysqlStore:
         try:
             return self._server.transaction(lambda session: _Batch(session).take(batch))
         except Fault as fault:
-            if not fault.locked:
+            if not (fault.locked or fault.deadlock):
                 raise
         if len(batch) == 1:
             return [Conflict(batch[0].name)]
@@ -92,7 +92,7 @@ class _Batch:
     def take(self, steps: Sequence[Step]) -> Outcomes:
         stored = _named(self._session, [step.name for step in steps])
         new: list[tuple[int, dict[str, Any]]] = []
-        for step in steps:
+        for step in sorted(steps, key=lambda step: step.name):  # all lock rows in the same order
             rows = stored.get(step.name, [])
             record = mysql_rows.read(step.name, rows)
             verdict = judge(step, record)

@@ -44,7 +44,7 @@ class Fault(Exception):
         """From anything that PyMySQL raises; what is no answer of a MySQL server becomes number 0."""
         cause = getattr(error, "original_exception", error)
         if isinstance(cause, ssl.SSLError):
-            return cls(2026, getattr(cause, "verify_message", "") or cause.reason or str(cause))
+            return cls(2026, getattr(cause, "verify_message", "") or getattr(cause, "reason", "") or str(cause))
         if isinstance(cause, OSError):
             return cls(2003, "cannot be reached: " + (cause.strerror or str(cause)))
         number = error.args[0] if error.args and isinstance(error.args[0], int) else -1
@@ -52,7 +52,9 @@ class Fault(Exception):
             return cls(2006, "the connection was closed")
         if number > 0 and len(error.args) > 1:
             return cls(number, str(error.args[1]))
-        return cls(0, f"the answer is not MySQL's ({type(error).__name__}: {error})")
+        return cls(
+            0, f"what answers there is not MySQL ({type(error).__name__}: {error}); check storage.mysql.host and port"
+        )
 
     @property
     def duplicate(self) -> bool:

@@ -181,7 +181,7 @@ class Server:
         return Session(self._connection)
 
     def _connect(self) -> None:
-        login = self._login
+        login, tls = self._login, self._tls()
         try:
             line = socket.create_connection((login.host, login.port), self._connect_timeout)
             line.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -199,7 +199,7 @@ class Server:
                 client_flag=CLIENT.FOUND_ROWS,
                 read_timeout=self._timeout,
                 write_timeout=self._timeout,
-                ssl=self._tls(),
+                ssl=tls,
             )
             self._connection.connect(line)
         except Exception as error:  # a server that is none makes PyMySQL raise anything
@@ -211,15 +211,20 @@ class Server:
 
     def _tls(self) -> ssl.SSLContext | None:
         login = self._login
-        if not (login.ca or login.cert or login.key):
+        files = [file for file in (login.ca, login.cert, login.key) if file]
+        if not files:
             return None
         try:
+            for file in files:
+                open(file, "rb").close()  # OpenSSL does not say which
             context = ssl.create_default_context(cafile=login.ca or None)
-            context.verify_flags &= ~ssl.VERIFY_X509_STRICT  # the certificates that MySQL makes itself would not pass
             if login.cert:
                 context.load_cert_chain(login.cert, login.key or None)
+        except ssl.SSLError as error:
+            raise Fault(2026, f"{' or '.join(files)} is not what it should be: {error.reason}") from error
         except OSError as error:
-            raise ssl.SSLError(0, f"a file cannot be used ({error})") from error
+            raise Fault(2026, f"{error.filename}: {error.strerror}") from error
+        context.verify_flags &= ~ssl.VERIFY_X509_STRICT  # the certificates that MySQL makes itself would not pass
         return context
 
     def _is_late(self) -> bool:

@@ -8,6 +8,16 @@ from typing import Any
 
 def store_at(place: str, kind: str = "guarded") -> Any:
     """`kind` is guarded, or naive for the mutant of tests/mutants."""
+    if place.startswith("mysql:"):
+        from mariadb import login_at
+
+        if kind == "naive":
+            from mutants.naive_mysql import NaiveMysqlStore
+
+            return NaiveMysqlStore(login_at(place))
+        from k3net.store.mysql import MysqlStore
+
+        return MysqlStore(login_at(place))
     if place.startswith("http"):
         if kind == "naive":
             from mutants.naive_etcd import NaiveEtcdStore
@@ -26,6 +36,10 @@ def store_at(place: str, kind: str = "guarded") -> Any:
 
 
 def controller_at(place: str) -> Any:
+    if place.startswith("mysql:"):
+        from mariadb import MysqlController, login_at
+
+        return MysqlController(login_at(place))
     if place.startswith("http"):
         from etcd import EtcdController
 
