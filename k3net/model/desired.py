@@ -117,7 +117,9 @@ def node_from(name: str, observations: Mapping[str, Observation], now: float) ->
             "conditions": [{"type": "Ready", "status": ready.status, "reason": ready.reason, "message": ready.message}],
         },
     }
-    return Node(name, manifest, live=ready.live)
+    consul = observations.get("consul")
+    beats = ready.status == "True" and consul is not None and not consul.lapsed(now) and _is_news(consul)
+    return Node(name, manifest, live=ready.live, beats=beats)
 
 
 def _by_consul(o: Observation) -> bool:

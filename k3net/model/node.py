@@ -32,7 +32,7 @@ class Node:
 
     `version` is the store's own token, "" when the Node is not stored. `last_seen` (wall-clock seconds) is set on one
     that observations ask for, and becomes the annotation `k3.network/lastSeen` when the Node is stamped; `live` says
-    that a source of this daemon sees or denies the machine now.
+    that a source of this daemon sees or denies the machine now, `beats` that Consul vouches for it now.
     """
 
     name: str
@@ -40,6 +40,7 @@ class Node:
     version: str = ""
     last_seen: float | None = None
     live: bool = False
+    beats: bool = False
 
     @classmethod
     def from_manifest(cls, manifest: Any, version: str = "", name: str = "") -> "Node":
@@ -142,6 +143,26 @@ class Node:
             status["addresses"] = [*want["status"]["addresses"], *others]
         status["conditions"] = _with_ready(status.get("conditions") or [], want["status"]["conditions"][0])
         return Node(self.name, manifest, have.version, self.last_seen)
+
+    def beating(self, now: float) -> "Node | None":
+        """This Node with the heartbeat of its Ready condition brought forward to `now` (wall clock), and nothing else.
+
+        None when it has no such heartbeat, or a later one.
+        """
+        at = self.ready_at
+        beat = self.ready.last_heartbeat
+        text = rfc3339.format_seconds(now)
+        if at is None or beat is None or (rfc3339.parse(text) or 0.0) <= beat:
+            return None
+        conditions = list(self._status["conditions"])
+        conditions[at] = {**conditions[at], "lastHeartbeatTime": text}
+        return replace(self, manifest={**self.manifest, "status": {**self._status, "conditions": conditions}})
+
+    @property
+    def ready_at(self) -> int | None:
+        """Where in the conditions the first that is Ready stands."""
+        conditions = self._status.get("conditions") or ()
+        return next((at for at, c in enumerate(conditions) if c.get("type") == "Ready"), None)
 
     def stamped(self, now: float) -> "Node":
         """This Node with the times of a report at `now` (wall clock); lastSeen never goes back."""

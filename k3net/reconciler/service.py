@@ -244,6 +244,8 @@ class Reconciler(Periodic):
         have = self.stored.get(name)
         if peer.verified and not (self._is_demotion(name, want) and self.share.mine(name)):
             self.history.note(name, want.ready, self._wall())
+        if name not in self.corrupt and have is not None and not have.managed and want.beats and self.share.mine(name):
+            return True
         if name in self.corrupt or (have is not None and not have.managed):
             self._settled[name] = (want, float("inf"))
             return False

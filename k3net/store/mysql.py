@@ -8,7 +8,7 @@ from zope.interface import implementer
 
 from k3net.errors import CorruptRecord, StoreUnavailable
 from k3net.model.node import Node
-from k3net.model.plan import Create, Step
+from k3net.model.plan import Create, Heartbeat, Step
 from k3net.store import mysql_rows, mysql_tables, records
 from k3net.store.guard import judge
 from k3net.store.interface import Conflict, Done, IStore, Listing, Outcome, Outcomes, Refused
@@ -96,7 +96,9 @@ class _Batch:
             rows = stored.get(step.name, [])
             record = mysql_rows.read(step.name, rows)
             verdict = judge(step, record)
-            if isinstance(verdict, str):
+            if isinstance(verdict, str) and isinstance(step, Heartbeat):
+                self._beat(rows[0], step.node)
+            elif isinstance(verdict, str):
                 size = len(verdict.encode())
                 try:
                     if size + 10_000 > self._room:
@@ -122,6 +124,16 @@ class _Batch:
         values = values | {"resource_version": mysql_rows.next_version(row.resource_version)}
         try:
             if not self._session.change(mysql_rows.update(values), [*values.values(), row.id, row.digest]):
+                self._outcomes[row.name] = Conflict(row.name)
+        except Fault as fault:
+            self._refuse(row.name, fault)
+
+    def _beat(self, row: Row, node: Node) -> None:
+        """Set one time in a row that is another's, if it is still the one that was read."""
+        statement, values = mysql_rows.beat(node)
+        values += [mysql_rows.next_version(row.resource_version), row.id, row.digest]
+        try:
+            if not self._session.change(statement, values):
                 self._outcomes[row.name] = Conflict(row.name)
         except Fault as fault:
             self._refuse(row.name, fault)

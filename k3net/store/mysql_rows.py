@@ -49,6 +49,18 @@ def update(columns: Iterable[str]) -> str:
     return f"update {TABLE} set {changed}, updated_at = now(3) where {guard}"  # noqa: S608 - names only
 
 
+def beat(node: Node) -> tuple[str, list[Any]]:
+    """The statement that sets the heartbeat of Ready alone in a row that is not ours, and its first values.
+
+    It wants the next resource_version, the row's id and the digest that was read.
+    """
+    path = f"$.conditions[{node.ready_at}].lastHeartbeatTime"
+    changed = "status = json_replace(status, %s, %s), resource_version = %s, updated_at = now(3)"
+    guard = f"id = %s and {_DIGEST} = %s and not coalesce({_MANAGED}, false)"
+    condition = node.manifest["status"]["conditions"][node.ready_at]
+    return f"update {TABLE} set {changed} where {guard}", [path, condition["lastHeartbeatTime"]]  # noqa: S608
+
+
 class Row(NamedTuple):
     """What SELECT finds."""
 

@@ -14,7 +14,7 @@ from k3net.errors import StoreUnavailable
 from k3net.model.node import Node
 from k3net.model.plan import Step
 from k3net.store import records
-from k3net.store.guard import judge
+from k3net.store.guard import judge, only_beats
 from k3net.store.interface import Done, IStore, Listing, Outcome, Outcomes
 
 LAYOUT = 1
@@ -23,8 +23,12 @@ _TABLES = """
 create table if not exists nodes (name text primary key, manifest text, version integer);
 create table if not exists meta (key text primary key, value);
 """
-_GUARD = """
-create temp trigger k3net_{verb} before {verb} on main.nodes when not k3net_managed(old.name, old.manifest)
+_GUARDS = """
+create temp trigger k3net_update before update on main.nodes
+    when not k3net_managed(old.name, old.manifest)
+    and not (new.name = old.name and k3net_only_beats(old.name, old.manifest, new.manifest))
+begin select raise(abort, 'a Node that is not managed'); end;
+create temp trigger k3net_delete before delete on main.nodes when not k3net_managed(old.name, old.manifest)
 begin select raise(abort, 'a Node that is not managed'); end;
 """
 _SETTINGS = """
@@ -158,8 +162,8 @@ class SqliteStore:
                 f"sqlite store {self._path}: its layout is {layout!r}, and this k3net knows {LAYOUT}; use a newer one"
             )
         connection.create_function("k3net_managed", 2, _managed)
-        for verb in ("update", "delete"):
-            connection.execute(_GUARD.format(verb=verb))
+        connection.create_function("k3net_only_beats", 3, _only_beats)
+        connection.executescript(_GUARDS)
 
     def _make(self, connection: sqlite3.Connection) -> None:
         [[mode]] = connection.execute("pragma journal_mode = wal")  # reading and writing do not wait for each other
@@ -187,3 +191,8 @@ def _text(value: object) -> str:
 def _managed(name: object, manifest: object) -> bool:
     stored = records.read(_text(name), manifest, "")
     return isinstance(stored, Node) and stored.managed
+
+
+def _only_beats(name: object, before: object, after: object) -> bool:
+    old, new = (records.read(_text(name), manifest, "") for manifest in (before, after))
+    return isinstance(old, Node) and isinstance(new, Node) and only_beats(new, old)
