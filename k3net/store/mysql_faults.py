@@ -6,6 +6,7 @@ _DUPLICATE = {1062}
 _DEADLOCK = {1213}
 _LOCKED = {1205}
 _LOST = {1053, 1152, 1158, 1159, 1160, 1161, 1317, 1927, 2006, 2013, 2055, 3169, 4031}
+_DENIED = {1142, 1143, 1209, 1290, 1792, 1836}
 _UNFIT = {1048, 1264, 1292, 1364, 1366, 1406, 1644, 3140, 3819, 3105, 4025, 4038}
 _READ_ONLY = {1209, 1290, 1792, 1836}
 _FULL = {1021, 1114, 3675}
@@ -74,6 +75,11 @@ class Fault(Exception):
     def lost(self) -> bool:
         """The connection is of no more use; whether the last statement was done is unknown."""
         return self.number in _LOST
+
+    @property
+    def denied(self) -> bool:
+        """The user may not do this, or nobody may for now."""
+        return self.number in _DENIED
 
     @property
     def unfit(self) -> bool:

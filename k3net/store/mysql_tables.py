@@ -51,11 +51,8 @@ def examine(session: Session) -> None:
     present = is_there(session)
     for table in (META,) if present else (TABLE, META):
         if not session.rows(_IS_TABLE, (table,)):
-            try:  # the right is asked for before the absent table to copy is missed
-                session.change(f"create table {table} like information_schema.k3net")
-            except Fault as fault:
-                if fault.number not in (1109, 1146):
-                    raise
+            for statement in _ASKING:
+                _ask(session, statement.format(table=table))
     if present:
         session.change("begin")
         try:
@@ -64,6 +61,15 @@ def examine(session: Session) -> None:
         finally:
             with suppress(Fault):
                 session.change("rollback")
+
+
+def _ask(session: Session, statement: str) -> None:
+    """What cannot be done, for the table is absent; rights are asked for before that is found."""
+    try:
+        session.change(statement)
+    except Fault as fault:
+        if fault.denied or fault.lost:
+            raise
 
 
 def identity(session: Session) -> str:
@@ -85,6 +91,12 @@ def identity(session: Session) -> str:
     return str(found[0][0])
 
 
+_ASKING = (
+    "create table {table} like information_schema.k3net",
+    "select 1 from {table} limit 0",
+    "insert into {table} () values ()",
+    "update {table} set id = id",
+)
 _IDENTITY = "select identity from k3net_meta where id = 1"
 _COLLATIONS = "select collation_name from information_schema.collations where collation_name in (%s, %s, %s)"
 _IS_TABLE = "select 1 from information_schema.tables where table_schema = database() and table_name = %s"

@@ -88,12 +88,17 @@ def test_a_missing_database_is_named(mariadb, open_mysql):
 
 @pytest.mark.parametrize(
     ("rights", "missing"),
-    [("select, insert, update", "CREATE"), ("select, insert, update, delete", "CREATE"), ("create", "SELECT")],
+    [
+        ("select, insert, update", "CREATE"),
+        ("create", "SELECT"),
+        ("create, select, update", "INSERT"),
+        ("create, select, insert", "UPDATE"),
+    ],
 )
 def test_a_right_that_is_missing_is_named_before_there_are_tables(mariadb, database, open_mysql, rights, missing):
     user = mariadb.user_with(rights, f"{database}.*")
     said = open_mysql(mariadb.login(database, user=user)).check()
-    assert f"{missing} command denied to user" in said or (missing == "SELECT" and said == "")
+    assert f"{missing} command denied to user" in said
     assert "\n" not in said
 
 

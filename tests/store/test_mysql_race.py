@@ -28,7 +28,7 @@ def server():
         yield server
 
 
-@pytest.mark.parametrize(("each", "takeovers"), [(1, 2000), (4, TAKEOVERS)])
+@pytest.mark.parametrize(("each", "takeovers"), [(1, 5000), (4, TAKEOVERS)])
 def test_on_mariadb_no_record_that_a_controller_took_over_is_written_over(server, each, takeovers):
     counts = race_at(server.place(), "guarded", takeovers, controllers=each, reconcilers=each, timeout=300)
     print(counts)

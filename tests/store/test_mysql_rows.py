@@ -8,6 +8,7 @@ from k3net.errors import CorruptRecord
 from k3net.model.node import Node
 from k3net.model.plan import Create, Update
 from k3net.store.interface import Done, Refused
+from k3net.store.mysql_rows import SELECT, Row, update
 
 pytestmark = pytest.mark.requires("mariadbd", "mariadb-install-db")
 
@@ -184,3 +185,38 @@ def test_the_managed_label_is_compared_as_a_text_not_by_a_collation(go, open_mys
         assert isinstance(record, CorruptRecord) or not record.managed
         assert kinds(open_mysql().apply([Update(node("n1"), getattr(record, "version", "1-0"))])) == [Refused]
         assert go.row("n1") == [before]
+
+
+@pytest.mark.parametrize(
+    "edit",
+    [
+        "name = 'other'",
+        "namespace = 'x'",
+        "uid = 'x'",
+        "resource_version = '1'",
+        f"""labels = '{{"{MANAGED}":"true","a":"1"}}'""",
+        "labels = concat(labels, ' ')",
+        "annotations = null",
+        "created_at = created_at + interval 1 second",
+        "deleted_at = now(3)",
+        "phase = 'running'",
+        "spec = '{}'",
+        "status = '{}'",
+    ],
+)
+def test_an_update_that_comes_after_any_other_change_finds_nothing_to_change(go, open_mysql, edit):
+    with (store := open_mysql())._server.call():
+        session = store._server._session()
+        [row] = [Row(*row) for row in session.rows(f"{SELECT} where name = 'lab7'")]
+        go._do(f"update k8s_core_v1_node set updated_at = now(3), {edit} where id = {row.id}")
+        before = go._do(f"select * from k8s_core_v1_node where id = {row.id}")
+        assert session.change(update(["annotations"]), ["{}", row.id, row.digest]) == 0
+        assert go._do(f"select * from k8s_core_v1_node where id = {row.id}") == before
+
+
+def test_an_update_changes_no_row_that_is_not_ours_even_when_nothing_changed(go, open_mysql):
+    with (store := open_mysql())._server.call():
+        session = store._server._session()
+        for row in (Row(*row) for row in session.rows(SELECT)):
+            mine = row.name in ("lab7", "lab8")
+            assert session.change(update(["annotations"]), ["{}", row.id, row.digest]) == mine
