@@ -21,9 +21,9 @@ def txt(values: Mapping[str, str]) -> bytes:
     return b"".join(bytes([len(item)]) + item for item in items)
 
 
-def announce(out: DNSOutgoing, label: str, address: str, port: int, text: bytes, host: str = "", ttl: int = 120) -> None:
+def announce(out: DNSOutgoing, label: str, address: str, port: int, text: bytes) -> None:
     """Add the records of one instance; `label` may hold what no instance name should."""
-    name, host = f"{label}.{TYPE}", host or f"h{abs(hash(label)):x}.local."
+    name, host, ttl = f"{label}.{TYPE}", f"h{abs(hash(label)):x}.local.", 120
     now = time.monotonic() * 1000
     for record in (
         DNSPointer(TYPE, _TYPE_PTR, _CLASS_IN, ttl, name, now),

@@ -1,4 +1,4 @@
-"""Real peers on a real LAN: what Avahi publishes in one namespace becomes Nodes in another, and follows what happens."""
+"""Real peers on a real LAN: what Avahi publishes in one namespace becomes Nodes in another."""
 
 import socket
 import sqlite3

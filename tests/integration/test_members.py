@@ -40,10 +40,9 @@ def writes(lab: Lab) -> list[tuple[str, str]]:
 
 
 def steps_done(daemon) -> int:
-    text = daemon.get("/metrics").body.decode()
-    return sum(
-        int(float(line.split()[1])) for line in text.splitlines() if line.startswith('k3net_store_steps_total{outcome="done"')
-    )
+    lines = daemon.get("/metrics").body.decode().splitlines()
+    done = [line for line in lines if line.startswith('k3net_store_steps_total{outcome="done"')]
+    return sum(int(float(line.split()[1])) for line in done)
 
 
 def all_see_all(fleet, names: set[str]) -> bool:
