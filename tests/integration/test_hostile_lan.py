@@ -74,7 +74,8 @@ def test_instance_names_of_every_kind_are_refused_or_harmless(here, attacker):
     wait_for(lambda: daemon.ready("here"), 5, "the daemon")
     labels = [
         "new\nline", "esc\x1b[31mape", 'quo"te', "it's", "../../etc/passwd", "a/b", "%s%n{0}", "nul\x00l", "-dash",
-        "UPPER", "x" * 63, "ünïcode", "\u202egnp", "semi;colon", "<script>", "${jndi}", " ", "@", "node'; drop table nodes; --",
+        "UPPER", "x" * 63, "ünïcode", "\u202egnp", "semi;colon", "<script>", "${jndi}", " ", "@",
+        "node'; drop table nodes; --",
     ]  # fmt: skip
     for label in labels:
         say(attacker, label)
