@@ -33,6 +33,19 @@ def adopted(node: Node, now: float, ttl: float) -> "Observation | None":
     return None
 
 
+def reported(peer: Peer, node: Node, before: Node, now: float, ttl: float) -> "Observation | None":
+    """The store's word for a machine that is silent here, but not to who reports it; None when there is none.
+
+    It begins when another daemon makes a Node Ready that was written off, and goes on while the record moves. So two
+    sides of a broken network, each with its way to the store, do not take turns with a Node.
+    """
+    seen = any(not o.lapsed(now) for o in peer.observations.values() if o.source != "store")
+    if seen or node.version == before.version or node.ready.status != "True":
+        return None
+    newest = max(peer.observations.values(), key=lambda o: o.seen_at)
+    return adopted(node, now, ttl) if newest.source == "store" or before.ready.status == "False" else None
+
+
 def vouched(peer: Peer, member: str, now: float, ttl: float) -> Observation:
     """A member's word that it reaches a peer which this daemon does not."""
     before = peer.observations.get("liveness")

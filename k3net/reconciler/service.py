@@ -15,7 +15,7 @@ from k3net.model.node import Node
 from k3net.model.observation import Observation
 from k3net.model.peers import Peer, PeerTable
 from k3net.model.plan import Step, plan
-from k3net.reconciler.adoption import adopted, seen_at, vouched
+from k3net.reconciler.adoption import adopted, reported, seen_at, vouched
 from k3net.reconciler.demotions import Demotions, nobody, unknown
 from k3net.reconciler.history import History
 from k3net.reconciler.share import Share
@@ -71,6 +71,7 @@ class Reconciler(Periodic):
         self._planned: dict[str, Node] = {}
         self._rests_until = float("-inf")
         self._rests_at = -1
+        self._trusts_itself_at = float("-inf")
         self._patience = report_every + peer_ttl
         self.share = Share(name, instance, patience=self._patience, registers=registers)
         self.stored: dict[str, Node] = {}
@@ -109,13 +110,15 @@ class Reconciler(Periodic):
         try:
             if self._clock.seconds() >= self._list_at:
                 yield self._adopt()
+                self._doubt_itself()
             for name in self.table.forget_hearsay(self._clock.seconds()):
                 self._settled.pop(name, None)
             for name in self.share.update(self.table, self.store_id, self._clock.seconds()):
                 self._settled.pop(name, None)
             yield self._look()
-            wanting = self._wanting()
-            allowed = yield self._demotions.allowed(wanting, self._told(wanting))
+            wanting, allowed = self._wanting(), frozenset()
+            if self._clock.seconds() >= self._trusts_itself_at:
+                allowed = yield self._demotions.allowed(wanting, self._told(wanting))
             tries = 0
             while tries < _TRIES:
                 steps = yield self._steps(allowed)
@@ -156,6 +159,12 @@ class Reconciler(Periodic):
         self._rests_at = changes
         self._rests_until = min(self._list_at, self.table.holds_until(now), *due)
 
+    def _doubt_itself(self) -> None:
+        """Who did not reach the store for long may have reached nobody: before it demotes it looks round again."""
+        now = self._clock.seconds()
+        if self.failing_since is not None and now - self.failing_since > self.brake.silence:
+            self._trusts_itself_at = now + self.brake.silence
+
     def _look_sooner(self) -> None:
         """Many records in doubt are read by one listing before their writers' time is up; no herd of listings."""
         soon = self._clock.seconds() + self._patience * random.uniform(0.5, 0.9)  # noqa: S311
@@ -184,6 +193,7 @@ class Reconciler(Periodic):
             if known is None or known.version != node.version:
                 self._settled.pop(name, None)
                 self.share.moved(name, now)
+                self._heed(known, node, now)
             elif self._sees(name, now) and self.share.silent(name, now):
                 self._settled.pop(name, None)
             if node.managed and name not in self.table:
@@ -356,7 +366,15 @@ class Reconciler(Periodic):
                 self.stored.pop(name, None)
             else:
                 self.stored[name] = node
+                self._heed(before, node, self._clock.seconds())
             self.share.read(name, node, before, self._clock.seconds())
+
+    def _heed(self, before: "Node | None", node: Node, now: float) -> None:
+        """Who reports a machine that is silent here is believed for a while."""
+        peer = self.table.get(node.name)
+        word = reported(peer, node, before, now, self._patience) if peer is not None and before is not None else None
+        if word is not None:
+            self.table.observe(word)
 
     def _settle(self, name: str, now: float, wall: float) -> None:
         """Nothing to do for this Node until it is to differ from what was planned, or its report is due."""
