@@ -21,15 +21,15 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line(
         "markers",
         'requires(*what): skipped, with the reason, where one of `what` ("root", "netns" or a command) is missing;'
-        " failed there when K3NET_REQUIRE_SERVERS is set",
+        " failed there when REQUIRE_SERVERS is set",
     )
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
     wanted = [what for mark in item.iter_markers("requires") for what in mark.args]
     missing = [reason for what in dict.fromkeys(wanted) if (reason := reason_missing(what))]
-    if missing and os.environ.get("K3NET_REQUIRE_SERVERS"):
-        pytest.fail("; ".join(missing) + " (and K3NET_REQUIRE_SERVERS is set)", pytrace=False)
+    if missing and os.environ.get("REQUIRE_SERVERS"):
+        pytest.fail("; ".join(missing) + " (and REQUIRE_SERVERS is set)", pytrace=False)
     if missing:
         pytest.skip("; ".join(missing))
 
