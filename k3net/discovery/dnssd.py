@@ -19,6 +19,7 @@ _MOST_KNOWN = 6000
 _MOST_ASKED_FOR = 1024
 _ASKED_AT_ONCE = 8
 _ASK_MILLIS = 3000
+_OLD_WORD_MILLIS = 10_000
 _NEWCOMERS_A_SECOND = 500.0
 _NEWCOMERS_AT_ONCE = 2500.0
 _CALL_SECONDS = 5.0
@@ -96,8 +97,8 @@ class DnsSd:
         async def register() -> None:
             cache = self._opened.cache
             heard = cache.current_entry_with_name_and_alias(announcement.type, announcement.name)
-            if heard is not None:  # one that is still there says so again; the others' word outlives them by an hour
-                cache.async_remove_records([heard])
+            if heard is not None and self._now() * 1000 - heard.created > _OLD_WORD_MILLIS:
+                cache.async_remove_records([heard])  # who is still there says so again; their word outlives the dead
             await self._opened.async_register_service(announcement, allow_name_change=False)
 
         try:
