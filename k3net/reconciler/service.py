@@ -116,7 +116,8 @@ class Reconciler(Periodic):
             for name in self.share.update(self.table, self.store_id, self._clock.seconds()):
                 self._settled.pop(name, None)
             yield self._look()
-            wanting, allowed = self._wanting(), frozenset()
+            wanting = self._wanting()
+            allowed: Set[str] = frozenset()
             if self._clock.seconds() >= self._trusts_itself_at:
                 allowed = yield self._demotions.allowed(wanting, self._told(wanting))
             tries = 0
@@ -167,9 +168,9 @@ class Reconciler(Periodic):
 
     def _look_sooner(self) -> None:
         """Many records in doubt are read by one listing before their writers' time is up; no herd of listings."""
-        soon = self._clock.seconds() + self._patience * random.uniform(0.5, 0.9)  # noqa: S311
-        if self.share.doubts > _READ_SINGLY and self._list_at - soon > self._patience:
-            self._list_at = soon
+        now = self._clock.seconds()
+        if self.share.doubts > _READ_SINGLY and self._list_at - now > 2 * self._patience:
+            self._list_at = now + self._patience * random.uniform(0.5, 0.9)  # noqa: S311
 
     def _sees(self, name: str, now: float) -> bool:
         """Whether the machine is seen here now, so that its writer has something to report."""
