@@ -6,6 +6,7 @@ ask an IPv6 address (hyperlink takes it for a name to encode).
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from io import BytesIO
 from typing import Any
 
 import msgspec
@@ -161,19 +162,19 @@ class _Attempt:
         for coding in response.headers.getRawHeaders("Content-Encoding", []):
             if coding.strip().lower() not in ("", "identity"):
                 raise _Encoded(coding)
-        body = bytearray()
+        body = BytesIO()
 
         def take(data: bytes) -> None:
-            body.extend(data)
-            if len(body) > self._max_bytes:
+            if body.tell() + len(data) > self._max_bytes:
                 raise _Full
+            body.write(data)
 
         local = self._wire.transport.getHost().host if self._wire is not None else ""
 
         def answer(_: Any) -> Response:
             if self._tls is not None:
                 self.hang_up()  # a goodbye in TLS would wait for the other side's
-            return Response(self._url, response.code, response.headers, bytes(body), local)
+            return Response(self._url, response.code, response.headers, body.getvalue(), local)
 
         return collect(response, take).addCallback(answer)
 

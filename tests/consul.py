@@ -104,6 +104,7 @@ def free_port(host: str = "127.0.0.1") -> int:
 class Consul:
     """`consul agent -dev` on a loopback address: a server that is ready when the constructor returns.
 
+    Without `dev` it is as in the field: with its state on disk, and answers without white space.
     `acl` makes its default policy deny; `https` has the files ca, cert and key, and wants certificates of clients.
     """
 
@@ -114,10 +115,12 @@ class Consul:
         host: str = "127.0.0.1",
         port: int = 0,
         acl: bool = False,
+        dev: bool = True,
         https: "Mapping[str, Path] | None" = None,
         settings: "Mapping[str, Any] | None" = None,
     ):
         self.folder = folder
+        self._mode = ["-dev"] if dev else ["-server", "-bootstrap-expect=1", f"-data-dir={folder}/data"]
         self.host = host
         self.port = port or free_port(host)
         self.secure_port = free_port(host) if https else -1
@@ -154,7 +157,7 @@ class Consul:
         ports = {"http": self.port, "https": self.secure_port, "grpc": -1, "dns": -1}
         ports |= {"server": server, "serf_lan": lan, "serf_wan": wan}
         config.write_text(json.dumps({"ports": ports, **self._settings}))
-        command = [executable(), "agent", "-dev", "-node", "agent-one", "-bind", self.host, "-client", self.host]
+        command = [executable(), "agent", *self._mode, "-node", "agent-one", "-bind", self.host, "-client", self.host]
         with (self.folder / "consul.log").open("ab") as log:
             self._process = subprocess.Popen(
                 [*command, "-config-file", config], stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=self.folder

@@ -43,14 +43,13 @@ class Throttled(ConsulError):
 
 
 class Check(Struct, frozen=True, gc=False):
-    """api.HealthCheck; `service_id` is "" for a check of the node."""
+    """api.HealthCheck."""
 
     id: str = field(name="CheckID", default="")
     name: str = field(name="Name", default="")
     status: str = field(name="Status", default="")
     notes: str = field(name="Notes", default="")
     output: str = field(name="Output", default="")
-    service_id: str = field(name="ServiceID", default="")
 
 
 class ConsulNode(Struct, frozen=True, gc=False):

@@ -11,7 +11,7 @@ _NODE_MAINTENANCE = "_node_maintenance"
 _SERVICE_MAINTENANCE = "_service_maintenance:"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Claim:
     """What Consul says of one machine: the instance of it that counts, and `others`, which name the same one."""
 

@@ -96,12 +96,12 @@ class ConsulWatch(Periodic):
             self._service, index=self.index, wait=self._wait, slack=self._slack, tags=self._tags
         )
         try:
-            answer = yield self._asking
+            listed = self._read((yield self._asking))
         except (ConsulError, CancelledError) as error:
             if self.running:
                 yield self._failed(error)
         else:
-            yield self._take(answer)
+            yield self._take(listed)
         finally:
             self._asking = None
 
@@ -124,8 +124,8 @@ class ConsulWatch(Periodic):
     def _ttl(self) -> float:
         return 3 * self._interval
 
-    @inlineCallbacks
-    def _take(self, answer: Health):
+    def _read(self, answer: Health) -> dict[str, Claim]:
+        """What it claims; the answer itself, which may be large, is then let go."""
         now = self._clock.seconds()
         self._weigh(answer, now)
         self.trouble.end()
@@ -135,6 +135,11 @@ class ConsulWatch(Periodic):
         for _ in range(unnamed):
             self._refused("name")
         self._doubles = {c.name: (c.service_id, *c.others) for c in found.values() if c.others}
+        return found
+
+    @inlineCallbacks
+    def _take(self, found: dict[str, Claim]):
+        now = self._clock.seconds()
         yield self._in_turns(list(found.values()), lambda claim: self._tell(claim, now))
         missing = [
             o for peer in self._peers() for o in _by_consul(peer) if o.source == "consul" and o.peer not in found

@@ -24,7 +24,7 @@ _FRESH = 1.0
 Where = tuple[tuple[str, ...], int]
 
 
-@dataclass
+@dataclass(slots=True)
 class _Round:
     """What liveness remembers of one peer between probes."""
 

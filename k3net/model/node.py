@@ -14,7 +14,7 @@ LAST_SEEN = "k3.network/lastSeen"
 _OWN_ADDRESSES = ("Hostname", "InternalIP")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Condition:
     """corev1.NodeCondition; times are wall-clock seconds, or None."""
 

@@ -56,7 +56,7 @@ def in_family_order(addresses: Iterable[str]) -> tuple[str, ...]:
     return tuple(sorted(dict.fromkeys(addresses), key=lambda address: ":" in address))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Observation:
     """Source `source` saw `peer` at `seen_at`, and the claim holds for `ttl` seconds; `ttl=0` is a goodbye.
 

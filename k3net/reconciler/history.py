@@ -1,6 +1,5 @@
 """The last times that a Node became Ready or stopped being it, as seen here."""
 
-from collections import deque
 from typing import Any
 
 from k3net.model import rfc3339
@@ -13,15 +12,16 @@ class History:
     """The last `LENGTH` transitions of Ready for each Node that this daemon knows."""
 
     def __init__(self) -> None:
-        self._of: dict[str, deque[tuple[float, Condition]]] = {}
+        self._of: dict[str, list[tuple[float, Condition]]] = {}
 
     def note(self, name: str, ready: Condition, wall: float) -> None:
         """What is thought of the Node at this time of day; the same as before is no transition."""
         known = self._of.get(name)
         if known is None:
-            known = self._of[name] = deque(maxlen=LENGTH)
+            known = self._of[name] = []  # most Nodes have one transition; a deque would make room for sixty-four
         if not known or known[-1][1].status != ready.status:
             known.append((wall, ready))
+            del known[:-LENGTH]
 
     def keep(self, names: Any) -> None:
         """Forget the others."""

@@ -58,7 +58,7 @@ class FakeConsul:
         check_id = f"_service_maintenance:{service_id}"
         if on:
             self._checks[service_id][check_id] = Check(
-                id=check_id, name="Service Maintenance Mode", status="critical", notes=reason, service_id=service_id
+                id=check_id, name="Service Maintenance Mode", status="critical", notes=reason
             )
         else:
             self._checks[service_id].pop(check_id, None)
@@ -144,7 +144,7 @@ class FakeConsul:
             before = known.get(check_id)
             status = check.get("Status") or (before.status if before else "critical")
             name = f"Service '{body['Name']}' check"
-            known[check_id] = Check(id=check_id, name=name, status=status, service_id=service_id)
+            known[check_id] = Check(id=check_id, name=name, status=status)
         self.changed()
 
     def _set(self, service_id: str, check_id: str, status: str) -> None:
