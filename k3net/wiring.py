@@ -82,7 +82,14 @@ class _Wires:
 
     def store(self) -> ThreadedStore:
         longest = 2 * float(self._s.storage.etcd.dial_timeout) if self._s.storage.type == "etcd" else 0.0
-        return ThreadedStore(self._reactor, opener(self._s.storage), deadline=max(_STORE_DEADLINE, longest))
+        metrics = self._daemon.metrics
+        return ThreadedStore(
+            self._reactor,
+            opener(self._s.storage),
+            deadline=max(_STORE_DEADLINE, longest),
+            took=metrics.store_took,
+            missed=metrics.store_failed,
+        )
 
     def reconciler(self) -> Reconciler:
         s, d = self._s, self._daemon

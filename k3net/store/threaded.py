@@ -1,6 +1,6 @@
 """A driver as Deferreds: its calls run one after another in a thread of their own, each with a deadline."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from threading import Lock, Thread
 from typing import Any
@@ -24,6 +24,7 @@ class ThreadedStore(Service):
     A call that takes longer than `deadline` seconds fails with StoreUnavailable, its outcome unknown; while it hangs,
     further calls fail at once, as they do with StoreOverloaded when `queue` calls are under way or waiting.
     `last_success` and `unavailable_since` are times of `reactor`, or None; `last_error` is a text or "".
+    `took(verb, seconds)` is told of each call that was answered, `missed()` of each that was not.
     Stopping waits `grace` seconds for what was asked before, then leaves the thread to the end of the process.
     """
 
@@ -36,12 +37,16 @@ class ThreadedStore(Service):
         deadline: float = 10.0,
         grace: float = 5.0,
         name: str = "store",
+        took: Callable[[str, float], None] = lambda verb, seconds: None,
+        missed: Callable[[], None] = lambda: None,
     ):
         self._reactor = reactor
         self._open_driver = open_driver
         self._queue = queue
         self._deadline = deadline
         self._grace = grace
+        self._took = took
+        self._missed = missed
         self._thread: _DriverThread | None = None
         self._calls: dict[_Call, None] = {}
         self._log = make_logger()
@@ -97,6 +102,18 @@ class ThreadedStore(Service):
         return stopped
 
     def _call(self, verb: str, *args: Any) -> "Deferred[Any]":
+        begun = self._reactor.seconds()
+
+        def answered(result: Any) -> Any:
+            if isinstance(result, Failure) and not result.check(CorruptRecord):
+                self._missed()
+            else:
+                self._took(verb, self._reactor.seconds() - begun)
+            return result
+
+        return self._asked(verb, args).addBoth(answered)
+
+    def _asked(self, verb: str, args: "tuple[Any, ...]") -> "Deferred[Any]":
         if self._thread is None:
             return fail(StoreUnavailable(f"{self.name}: not running"))
         if any(call.hung for call in self._calls):

@@ -122,6 +122,18 @@ class ThreadedStoreTests(SynchronousTestCase):
             self.turns.wait(store.get("n1"))
         self.assertEqual((store.unavailable_since, store.last_success), (None, 0))
 
+    def test_what_was_answered_is_told_with_its_time_and_what_was_not_is_counted(self):
+        took, missed = [], []
+        store = self.started(queue=1, took=lambda *told: took.append(told), missed=lambda: missed.append(1))
+        slow = store.get("n1")
+        self.gate.entered.wait(20)
+        self.failureResultOf(store.list(), StoreOverloaded)
+        self.gate.open.set()
+        self.turns.wait(slow)
+        self.turns.wait(store.list())
+        self.assertEqual(([verb for verb, _ in took], len(missed)), (["get", "list"], 1))
+        self.assertTrue(all(seconds >= 0 for _, seconds in took))
+
     def test_more_calls_than_the_queue_holds_fail_at_once(self):
         store = self.started(queue=3)
         waiting = [store.get(f"n{i}") for i in range(3)]
