@@ -1,6 +1,7 @@
 """A real Consul for the tests: Debian's package, fetched by apt and unpacked without being installed."""
 
 import fcntl
+import itertools
 import json
 import os
 import shutil
@@ -91,14 +92,20 @@ def _mirror() -> str:
             url = next((word for word in words if word.startswith(("http://", "https://"))), "")
             if words and words[0] in ("deb", "URIs:") and url.rstrip("/").endswith("/debian"):
                 return url
-    return "http://deb.debian.org/debian"
+    raise Missing("needs consul, or an apt source of Debian's main archive to fetch it from")
+
+
+_PORTS = itertools.cycle(range(20_000 + os.getpid() % 64 * 100, 32_000))
 
 
 def free_port(host: str = "127.0.0.1") -> int:
-    with closing(socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)) as sock:
-        sock.bind((host, 0))
-        port: int = sock.getsockname()[1]
-        return port
+    """A port that nobody listens on, and below those that the system gives to connections: it stays free."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    for port in _PORTS:
+        with closing(socket.socket(family)) as sock, suppress(OSError):
+            sock.bind((host, port))
+            return port
+    raise AssertionError("no port is free")
 
 
 class Consul:

@@ -13,6 +13,7 @@ import pytest
 from fixture_api import COMMAND, NOT_FOUND, FixtureApi, environment, k3net, node, node_list
 
 NODES = "/api/v1/nodes"
+HEEDING = ("env", "--default-signal=INT")  # what a shell starts in the background ignores Ctrl-C
 HEADING = ["NAME", "STATUS", "ROLES", "AGE", "VERSION"]
 
 
@@ -21,7 +22,7 @@ class Watching:
 
     def __init__(self, *args: str):
         self.process = subprocess.Popen(
-            [*COMMAND, "nodes", "--watch", *args],
+            [*HEEDING, *COMMAND, "nodes", "--watch", *args],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,

@@ -150,8 +150,11 @@ def test_a_service_that_is_removed_is_not_ready_and_stays_in_the_store(consul, k
 
 
 def of_store(daemon, name):
-    with closing(sqlite3.connect(Path(daemon.log).parent / "var/k3net.db")) as connection:
-        return connection.execute("select manifest from nodes where name = ?", [name]).fetchone()[0]
+    def manifest():
+        with closing(sqlite3.connect(Path(daemon.log).parent / "var/k3net.db")) as connection:
+            return connection.execute("select manifest from nodes where name = ?", [name]).fetchone()[0]
+
+    return wait_for(manifest, 5, f"{name} in the store")
 
 
 def test_a_clean_stop_deregisters(consul, k3net):
