@@ -18,7 +18,7 @@ from typing import Any
 
 from figure import MISSING, spread
 
-NAMES = ("connects", "rounds", "passes", "packets", "idle", "flood", "scale")
+NAMES = ("connects", "rounds", "passes", "packets", "idle", "flood", "scale", "consul")
 LONGEST = 180
 HERE = Path(__file__).parent
 
