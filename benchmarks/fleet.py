@@ -65,7 +65,7 @@ class Phases:
 
 def _row(cells: "list[str] | tuple[str, ...]") -> str:
     first, *others = zip(cells, COLUMNS, strict=True)
-    return first[0].ljust(22) + "".join(cell.rjust(len(column) + 2) for cell, column in others)
+    return first[0].ljust(22) + "".join(cell.rjust(max(len(column), 7) + 2) for cell, column in others)
 
 
 def figures(daemons: int, machines: int) -> list[Figure]:

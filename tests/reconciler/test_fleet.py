@@ -3,7 +3,7 @@
 import random
 
 from reconciler.fleet import Fleet
-from reconciler.world import PEER_TTL, REPORT_EVERY
+from reconciler.world import PEER_TTL, REPORT_EVERY, World
 from twisted.trial.unittest import SynchronousTestCase
 
 from k3net.reconciler.service import Reconciler
@@ -99,3 +99,45 @@ class FleetTests(SynchronousTestCase):
             return fleet.ledger.writers, fleet.ledger.calls
 
         self.assertEqual(story(Reconciler), story(Restless))
+
+
+class BrokenNetworkTests(SynchronousTestCase):
+    """Daemons that lost sight of one another, each with its way to the store."""
+
+    def setUp(self):
+        random.seed(11)
+        self.world = World()
+        self.d1, self.d2 = self.world.fleet("d1", "d2")
+        self.world.advance(60)
+
+    def stops_being_ready(self, name, seconds):
+        """How often the Node of this name does."""
+        before, count = self.world.ready(name), 0
+        for _ in range(seconds):
+            self.world.advance(1)
+            now = self.world.ready(name)
+            count += now[0] == "False" != before[0]
+            before = now
+        return count
+
+    def test_they_do_not_take_turns_with_a_node(self):
+        self.d1.sees.clear()
+        self.assertLessEqual(self.stops_being_ready("d2", 4000), 1)
+        self.assertEqual(self.world.ready("d2")[0], "True", "d2 says so itself")
+
+    def test_one_that_then_dies_is_written_off_all_the_same(self):
+        self.d1.sees.clear()
+        self.stops_being_ready("d2", 2000)
+        self.world.kill("d2")
+        self.assertEqual(self.stops_being_ready("d2", 2 * round(PEER_TTL + REPORT_EVERY) + 60), 1)
+        self.assertEqual(self.stops_being_ready("d2", 2000), 0)
+        self.assertEqual(self.world.ready("d2"), ("False", "PeerExpired"))
+
+    def test_one_that_was_cut_from_the_store_too_looks_round_before_it_demotes(self):
+        self.d1.wire.down = True
+        self.d1.sees.clear()
+        self.world.advance(200)
+        self.d1.wire.down = False
+        self.assertEqual(self.stops_being_ready("d2", 20), 0)
+        self.d1.sees = {"d2"}
+        self.assertEqual(self.stops_being_ready("d2", 600), 0)
