@@ -23,7 +23,8 @@ class ThreadedStore(Service):
 
     A call that takes longer than `deadline` seconds fails with StoreUnavailable, its outcome unknown; while it hangs,
     further calls fail at once, as they do with StoreOverloaded when `queue` calls are under way or waiting.
-    `last_success` and `unavailable_since` are times of `reactor`, or None; `last_error` is a text or "".
+    `last_success` and `unavailable_since` are times of `reactor`, or None; `last_error` is a text or "". A store that
+    does not take a write is unavailable, however well it reads, until it takes one or was listed twice with none asked.
     `took(verb, seconds)` is told of each call that was answered, `missed()` of each that was not.
     Stopping waits `grace` seconds for what was asked before, then leaves the thread to the end of the process.
     """
@@ -53,6 +54,7 @@ class ThreadedStore(Service):
         self.name = name
         self.last_success: float | None = None
         self.unavailable_since: float | None = None
+        self._listings_to_trust = 0
         self.last_error = ""
 
     def list(self) -> "Deferred[Listing]":
@@ -124,16 +126,16 @@ class ThreadedStore(Service):
 
         def late() -> None:
             call.expire(f"{self.name}: {verb} timed out after {self._deadline:g} s")
-            self._failed(f"{verb} timed out")
+            self._failed(verb, f"{verb} timed out")
 
         def ended(result: Any) -> None:
             del calls[call]
             if verb == "check" and not isinstance(result, Failure):
                 pass  # that the store is down may be what it says
             elif not isinstance(result, Failure) or result.check(CorruptRecord):
-                self._succeeded()
+                self._succeeded(verb)
             elif not result.check(_Expired):
-                self._failed(result.getErrorMessage())
+                self._failed(verb, result.getErrorMessage())
             call.answer(result)
 
         call = _Call(self._reactor.callLater(self._deadline, late))
@@ -142,14 +144,22 @@ class ThreadedStore(Service):
         deferToThreadPool(self._reactor, self._thread.pool, work).addBoth(ended)
         return call.result
 
-    def _succeeded(self) -> None:
+    def _succeeded(self, verb: str) -> None:
+        if verb == "apply":
+            self._listings_to_trust = 0
+        elif verb == "list" and self._listings_to_trust:
+            self._listings_to_trust -= 1
+        if self._listings_to_trust:
+            return
         if self.unavailable_since is not None:
             self._log.info("{store} answers again", store=self.name)
         self.last_success = self._reactor.seconds()
         self.unavailable_since = None
         self.last_error = ""
 
-    def _failed(self, error: str) -> None:
+    def _failed(self, verb: str, error: str) -> None:
+        if verb == "apply":
+            self._listings_to_trust = 2
         if self.unavailable_since is None:
             self.unavailable_since = self._reactor.seconds()
         if error != self.last_error:

@@ -134,6 +134,41 @@ class ThreadedStoreTests(SynchronousTestCase):
         self.assertEqual(([verb for verb, _ in took], len(missed)), (["get", "list"], 1))
         self.assertTrue(all(seconds >= 0 for _, seconds in took))
 
+    def test_a_store_that_reads_but_does_not_write_is_unavailable_until_it_writes(self):
+        class ReadOnly(MemoryStore):
+            writable = False
+
+            def apply(self, steps):
+                if not self.writable:
+                    raise StoreUnavailable("read-only")
+                return super().apply(steps)
+
+        driver = ReadOnly(self.shared)
+        store = self.started(lambda: driver)
+        for _ in range(3):
+            self.turns.wait(store.list())
+            with self.assertRaises(StoreUnavailable):
+                self.turns.wait(store.apply([]))
+            self.turns.advance(1)
+        self.turns.wait(store.list())
+        self.assertEqual((store.unavailable_since, store.last_error), (0.0, "read-only"))
+        driver.writable = True
+        self.turns.wait(store.apply([]))
+        self.assertEqual((store.unavailable_since, store.last_error), (None, ""))
+
+    def test_a_refused_write_that_nobody_repeats_does_not_spoil_the_store_for_ever(self):
+        class ReadOnly(MemoryStore):
+            def apply(self, steps):
+                raise StoreUnavailable("read-only")
+
+        store = self.started(lambda: ReadOnly(self.shared))
+        with self.assertRaises(StoreUnavailable):
+            self.turns.wait(store.apply([]))
+        self.turns.wait(store.list())
+        self.assertIsNotNone(store.unavailable_since)
+        self.turns.wait(store.list())
+        self.assertIsNone(store.unavailable_since)
+
     def test_more_calls_than_the_queue_holds_fail_at_once(self):
         store = self.started(queue=3)
         waiting = [store.get(f"n{i}") for i in range(3)]
