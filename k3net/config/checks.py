@@ -3,6 +3,8 @@
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from k3net.config.clusters_settings import ClustersSettings
+from k3net.config.kinds import ListenAddress
 from k3net.config.settings import ConsulSettings, EtcdSettings, MysqlSettings, Settings
 from k3net.model.duration import format_duration
 
@@ -50,6 +52,8 @@ def contradictions(settings: Settings) -> Iterator[Contradiction]:
         yield from _of_etcd(settings.storage.etcd)
     if settings.consul.enabled:
         yield from _of_consul(settings.consul)
+    if settings.clusters.enabled:
+        yield from _of_clusters(settings.clusters, {"listen": settings.listen, "api.listen": api.listen})
     if settings.mdns.enabled and len(settings.node.name) > 63:
         yield Contradiction(
             ("node.name", "mdns.enabled"),
@@ -94,3 +98,26 @@ def _of_consul(consul: ConsulSettings) -> Iterator[Contradiction]:
         yield Contradiction(
             ("consul.addr", f"consul.{named}"), f"{consul.addr} is not https, and consul.{named} is for TLS"
         )
+
+
+def _of_clusters(clusters: ClustersSettings, taken: "dict[str, ListenAddress]") -> Iterator[Contradiction]:
+    listen = clusters.internal_listen
+    if listen and not (clusters.internal_token_files or clusters.internal_ca):
+        yield Contradiction(
+            ("clusters.internal_token_files", "clusters.internal_listen"),
+            "what clusters.internal_listen serves is for other instances only: name a token file, or"
+            " clusters.internal_ca for their certificates",
+        )
+    if clusters.internal_ca and not clusters.internal_cert:
+        yield Contradiction(
+            ("clusters.internal_cert", "clusters.internal_ca"), "is missing beside clusters.internal_ca"
+        )
+    if bool(clusters.internal_cert) != bool(clusters.internal_key):
+        with_it, lacking = ("cert", "key") if clusters.internal_cert else ("key", "cert")
+        yield Contradiction(
+            (f"clusters.internal_{lacking}", f"clusters.internal_{with_it}"),
+            f"is missing beside clusters.internal_{with_it}",
+        )
+    for name, other in taken.items() if listen else ():
+        if other.port == listen.port != 0 and (other.host == listen.host or "" in (other.host, listen.host)):
+            yield Contradiction(("clusters.internal_listen", name), f"{listen} is taken by {name} ({other})")

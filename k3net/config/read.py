@@ -31,7 +31,7 @@ FLAGS = {
 }
 """The key of each flag that sets something, and what it sets."""
 
-OFF = ("consul",)
+OFF = ("consul", "clusters")
 """Sections that are off until they stand in the file, also when empty there, or a flag sets one of their keys."""
 
 _CONSULS_OWN = {"CONSUL_HTTP_ADDR": "consul.addr", "CONSUL_HTTP_TOKEN": "consul.token"}

@@ -6,6 +6,7 @@ from typing import Annotated, Any, ClassVar, Literal, NamedTuple
 import msgspec
 from msgspec import Meta, Struct
 
+from k3net.config.clusters_settings import ClustersSettings
 from k3net.config.kinds import (
     ConsulAddress,
     ConsulName,
@@ -165,6 +166,7 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     consul: ConsulSettings = ConsulSettings()
     liveness: LivenessSettings = LivenessSettings()
     reconcile: ReconcileSettings = ReconcileSettings()
+    clusters: ClustersSettings = ClustersSettings()
     metrics: MetricsSettings = MetricsSettings()
     log: LogSettings = LogSettings()
 
