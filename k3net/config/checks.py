@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from k3net.config.checker_names import REQUIRED_OF_AGENTS
 from k3net.config.clusters_settings import ClustersSettings
 from k3net.config.kinds import ListenAddress
 from k3net.config.settings import ConsulSettings, EtcdSettings, MysqlSettings, Settings
@@ -54,6 +55,7 @@ def contradictions(settings: Settings) -> Iterator[Contradiction]:
         yield from _of_consul(settings.consul)
     if settings.clusters.enabled:
         yield from _of_clusters(settings.clusters, {"listen": settings.listen, "api.listen": api.listen})
+    yield from _of_checker(settings)
     if settings.mdns.enabled and len(settings.node.name) > 63:
         yield Contradiction(
             ("node.name", "mdns.enabled"),
@@ -121,3 +123,27 @@ def _of_clusters(clusters: ClustersSettings, taken: "dict[str, ListenAddress]") 
     for name, other in taken.items() if listen else ():
         if other.port == listen.port != 0 and (other.host == listen.host or "" in (other.host, listen.host)):
             yield Contradiction(("clusters.internal_listen", name), f"{listen} is taken by {name} ({other})")
+
+
+def _of_checker(settings: Settings) -> Iterator[Contradiction]:
+    checker, api = settings.checker, settings.api
+    guarded = checker.auth == "token" and not api.listen.on_loopback
+    if checker.server.enabled and guarded and not (checker.server.token_files or api.token_files):
+        yield Contradiction(
+            ("checker.server.token_files", "checker.server.enabled", "checker.auth"),
+            f"agents report to {api.listen}: name a token file, or say checker.auth: none",
+        )
+    missing = [key for key in REQUIRED_OF_AGENTS if not getattr(checker.agent, key)]
+    if checker.agent.enabled and missing:
+        names = ", ".join(f"{key} ({REQUIRED_OF_AGENTS[key]})" for key in missing)
+        yield Contradiction(("checker.agent", "checker.agent.enabled"), f"missing: {names}")
+
+
+def doubts(settings: Settings) -> Iterator[str]:
+    """What is allowed and hardly meant, a line each."""
+    checker = settings.checker
+    if checker.server.enabled and checker.agent.enabled and checker.agent.heartbeat >= checker.server.expiry:
+        yield (
+            f"checker.agent.heartbeat ({format_duration(checker.agent.heartbeat)}) is not below checker.server.expiry"
+            f" ({format_duration(checker.server.expiry)}): agents will seem gone between two heartbeats"
+        )

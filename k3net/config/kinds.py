@@ -2,11 +2,15 @@
 
 import ipaddress
 import re
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 from urllib.parse import urlsplit
+
+from msgspec import Meta
 
 from k3net.model.duration import parse_duration
 from k3net.model.observation import valid_name
+
+Port = Annotated[int, Meta(ge=1, le=65535)]
 
 _SHORTEST, _LONGEST = 0.01, 86_400.0
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
@@ -271,3 +275,35 @@ class Url(str):
         if "@" in raw:
             raise ValueError("expected a URL without a user name or password")
         return cls(raw)
+
+
+class ServerUrl(str):
+    """The Url of a server whose paths are ours, without a slash at its end; or "" for none."""
+
+    __slots__ = ()
+    schema: ClassVar[dict[str, Any]] = {"type": "string", "pattern": "^(https?://[^@?#]+)?$"}
+
+    @classmethod
+    def read(cls, raw: Any) -> "ServerUrl":
+        if raw == "":
+            return cls("")
+        url = Url.read(raw)
+        if "?" in url or "#" in url:
+            raise ValueError("expected a URL without a query, such as http://checker:8080")
+        return cls(url.rstrip("/"))
+
+
+class IpAddress(str):
+    """An IP address in its shortest form, or "" for none."""
+
+    __slots__ = ()
+    schema: ClassVar[dict[str, Any]] = {"type": "string", "pattern": "^[0-9A-Fa-f.:]*$"}
+
+    @classmethod
+    def read(cls, raw: Any) -> "IpAddress":
+        try:
+            if "%" in text(raw):
+                raise ValueError
+            return cls(ipaddress.ip_address(raw) if raw else "")
+        except ValueError:
+            raise ValueError(f"expected an IP address, not {shown(raw)}") from None

@@ -4,7 +4,8 @@ import socket
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
-from k3net.config.checks import contradictions
+from k3net.config.checker_names import from_checkers_environment
+from k3net.config.checks import contradictions, doubts
 from k3net.config.kinds import Duration, ListenAddress, NodeName
 from k3net.config.read import from_consuls_environment, from_document, from_environment, from_flags
 from k3net.config.settings import Settings, build
@@ -48,6 +49,10 @@ def load(
     given = {**from_variables, **from_flags(flags)}
     if given.get("consul.enabled", (values.get("consul.enabled"), ""))[0]:
         given = {**from_consuls_environment(environ), **given}
+    given = {
+        **from_checkers_environment(environ, {**values, **{path: value for path, (value, _) in given.items()}}),
+        **given,
+    }
     for setting, (value, origin) in given.items():
         values[setting] = value
         origins[setting] = origin
@@ -60,7 +65,7 @@ def load(
     settings = build(values)
     for paths, reason in contradictions(settings):
         raise ConfigError(paths[0], reason, next((origins[at] for at in paths if at in origins), ""))
-    return Loaded(settings, tuple(warnings), origins)
+    return Loaded(settings, (*warnings, *doubts(settings)), origins)
 
 
 def _contents(path: str, origin: str) -> bytes:

@@ -31,7 +31,7 @@ FLAGS = {
 }
 """The key of each flag that sets something, and what it sets."""
 
-OFF = ("consul", "clusters")
+OFF = ("consul", "checker.server", "checker.agent", "clusters")
 """Sections that are off until they stand in the file, also when empty there, or a flag sets one of their keys."""
 
 _CONSULS_OWN = {"CONSUL_HTTP_ADDR": "consul.addr", "CONSUL_HTTP_TOKEN": "consul.token"}
@@ -58,10 +58,18 @@ def from_document(document: Any, origin: str) -> tuple[dict[str, Any], list[str]
     values: dict[str, Any] = {}
     _read_section(Settings, {key: value for key, value in document.items() if key in known}, "", origin, values)
     for section in OFF:
-        if section in document:
+        if _stands(section, document):
             values.setdefault(f"{section}.enabled", True)
     names = ", ".join(_name(key) for key in others[:20]) + (", ..." if len(others) > 20 else "")
     return values, [f"{origin}: not for k3net, ignored: {names}"] if others else []
+
+
+def _stands(section: str, document: Any) -> bool:
+    for key in section.split("."):
+        if not isinstance(document, dict) or key not in document:
+            return False
+        document = document[key]
+    return True
 
 
 def _read_section(section: Any, raw: dict[str, Any], prefix: str, origin: str, values: dict[str, Any]) -> None:

@@ -6,6 +6,7 @@ from typing import Annotated, Any, ClassVar, Literal, NamedTuple
 import msgspec
 from msgspec import Meta, Struct
 
+from k3net.config.checker_settings import CheckerSettings
 from k3net.config.clusters_settings import ClustersSettings
 from k3net.config.kinds import (
     ConsulAddress,
@@ -17,12 +18,11 @@ from k3net.config.kinds import (
     ListenAddress,
     Network,
     NodeName,
+    Port,
     Secret,
     ServiceType,
     Url,
 )
-
-Port = Annotated[int, Meta(ge=1, le=65535)]
 
 
 class StoreType(str):
@@ -166,6 +166,7 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     consul: ConsulSettings = ConsulSettings()
     liveness: LivenessSettings = LivenessSettings()
     reconcile: ReconcileSettings = ReconcileSettings()
+    checker: CheckerSettings = CheckerSettings()
     clusters: ClustersSettings = ClustersSettings()
     metrics: MetricsSettings = MetricsSettings()
     log: LogSettings = LogSettings()
