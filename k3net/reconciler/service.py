@@ -1,8 +1,6 @@
 """The passes: what is observed is compared with what is stored, and the difference is written."""
 
-import random
-from collections.abc import Callable, Iterable, Set
-from dataclasses import replace
+from collections.abc import Callable, Set
 from typing import Any
 
 from twisted.internet.defer import inlineCallbacks, maybeDeferred
@@ -13,22 +11,21 @@ from k3net.log import make_logger
 from k3net.model.brake import Brake
 from k3net.model.node import Node
 from k3net.model.observation import Observation
-from k3net.model.peers import Peer, PeerTable
+from k3net.model.peers import PeerTable
 from k3net.model.plan import Step, plan
-from k3net.reconciler.adoption import adopted, reported, seen_at, vouched
+from k3net.reconciler.adoption import vouched
 from k3net.reconciler.demotions import Demotions, nobody, unknown
+from k3net.reconciler.differences import Differences
 from k3net.reconciler.history import History
 from k3net.reconciler.share import Share
+from k3net.reconciler.stored import Stored
 from k3net.services import Periodic
 from k3net.store.interface import Conflict, Done, Outcome
 
-_BATCH = 500
 _TRIES = 4
-_READ_SINGLY = 16
 _SOON = 0.1
 _FAREWELL = 5.0
-_TURN = 0.05
-NOT_ITS_OWN_WORD = ("PeerExpired", "ConsulDeregistered")
+_SLICE = 1000
 
 
 class Reconciler(Periodic):
@@ -66,21 +63,31 @@ class Reconciler(Periodic):
         self._peer_ttl = peer_ttl
         self._counted = counted
         self._log = make_logger()
-        self._list_at = float("-inf")
-        self._settled: dict[str, tuple[Node, float]] = {}
-        self._planned: dict[str, Node] = {}
         self._rests_until = float("-inf")
         self._rests_at = -1
         self._trusts_itself_at = float("-inf")
-        self._patience = report_every + peer_ttl
-        self.share = Share(name, instance, patience=self._patience, registers=registers)
-        self.stored: dict[str, Node] = {}
-        self.corrupt: dict[str, CorruptRecord] = {}
-        self.store_id = ""
         self.history = History()
+        self.share = Share(name, instance, patience=report_every + peer_ttl, registers=registers)
+        self._known = Stored(clock, store, table, self.share, report_every=report_every, peer_ttl=peer_ttl)
+        self._differences = Differences(table, self._known, self.share, self.history, wall=wall)
         self._demotions = Demotions(
             clock, table, brake, own=name, peer_ttl=peer_ttl, reach=reach, ask=ask, reached=self._reached
         )
+
+    @property
+    def stored(self) -> dict[str, Node]:
+        """The Nodes in the store, as far as is known here."""
+        return self._known.nodes
+
+    @property
+    def corrupt(self) -> dict[str, CorruptRecord]:
+        """The records in the store that are no Nodes."""
+        return self._known.corrupt
+
+    @property
+    def store_id(self) -> str:
+        """The id that is kept in the store itself; "" until it was read."""
+        return self._known.identity
 
     def observe(self, o: Observation) -> bool:
         """Take an observation in; False when the table has no room for the peer."""
@@ -108,42 +115,43 @@ class Reconciler(Periodic):
             return
         changes, self._rests_until = self.table.changes, float("-inf")
         try:
-            if self._clock.seconds() >= self._list_at:
-                yield self._adopt()
+            if self._clock.seconds() >= self._known.list_at:
+                yield self._known.list()
+                self.history.keep(self.table)
                 self._doubt_itself()
             for name in self.table.forget_hearsay(self._clock.seconds()):
-                self._settled.pop(name, None)
+                self._known.unsettle(name)
             for name in self.share.update(self.table, self.store_id, self._clock.seconds()):
-                self._settled.pop(name, None)
+                self._known.unsettle(name)
             yield self._look()
-            wanting = self._wanting()
+            now = self._clock.seconds()
+            wanting = self._differences.demotions(now)
             allowed: Set[str] = frozenset()
-            if self._clock.seconds() >= self._trusts_itself_at:
-                allowed = yield self._demotions.allowed(wanting, self._told(wanting))
+            if now >= self._trusts_itself_at:
+                allowed = yield self._demotions.allowed(wanting, self._differences.deregistered(wanting, now))
             tries = 0
             while tries < _TRIES:
                 steps = yield self._steps(allowed)
                 if not steps:
-                    self._look_sooner()
+                    self._known.list_sooner()
                     self._rest(changes)
                     return
                 conflicts = yield self._apply(steps)
                 if conflicts:
                     tries += 1
-                    yield self._read(conflicts)
+                    yield self._known.read(conflicts)
         except StoreUnavailable:
-            self._list_at = float("-inf")
+            self._known.list_at = float("-inf")
             raise
 
     @inlineCallbacks
     def _look(self):
         """Find out what is desired of each peer, which the pass then has at hand; others get their turn in between."""
-        now = begun = self._clock.seconds()
-        for peer in list(self.table):
+        now = self._clock.seconds()
+        for count, peer in enumerate(list(self.table), 1):
             peer.desired(now)
-            if self._clock.seconds() - begun > _TURN:
+            if count % _SLICE == 0:
                 yield deferLater(self._clock, 0)
-                begun = self._clock.seconds()
 
     def _rests(self) -> bool:
         """Whether this pass would find all as the last one left it."""
@@ -153,12 +161,11 @@ class Reconciler(Periodic):
 
     def _rest(self, changes: int) -> None:
         """Nothing is left to do until something differs, lapses or is due; a demotion that waits is left."""
-        if self._wanting():
-            return
         now = self._clock.seconds()
-        due = (self._settled[peer.name][1] for peer in self.table if peer.name in self._settled)
+        if self._differences.demotions(now):
+            return
         self._rests_at = changes
-        self._rests_until = min(self._list_at, self.table.holds_until(now), *due)
+        self._rests_until = min(self._known.settled_until(), self.table.holds_until(now))
 
     def _doubt_itself(self) -> None:
         """Who did not reach the store for long may have reached nobody: before it demotes it looks round again."""
@@ -166,142 +173,20 @@ class Reconciler(Periodic):
         if self.failing_since is not None and now - self.failing_since > self.brake.silence:
             self._trusts_itself_at = now + self.brake.silence
 
-    def _look_sooner(self) -> None:
-        """Many records in doubt are read by one listing before their writers' time is up; no herd of listings."""
-        now = self._clock.seconds()
-        if self.share.doubts > _READ_SINGLY and self._list_at - now > 2 * self._patience:
-            self._list_at = now + self._patience * random.uniform(0.5, 0.9)  # noqa: S311
-
-    def _sees(self, name: str, now: float) -> bool:
-        """Whether the machine is seen here now, so that its writer has something to report."""
-        peer = self.table.get(name)
-        return peer is not None and peer.desired(now).live
-
-    @inlineCallbacks
-    def _adopt(self):
-        """List the store; a managed Node that nobody here has seen is taken in as the store's word, to be probed."""
-        if not self.store_id:
-            self.store_id = yield self._store.identity()
-        listing = yield self._store.list()
-        now = self._clock.seconds()
-        before, broken = self.stored, self.corrupt
-        self.stored = {r.name: r for r in listing if isinstance(r, Node)}
-        self.corrupt = {r.name: r for r in listing if isinstance(r, CorruptRecord)}
-        for count, (name, node) in enumerate(list(self.stored.items()), 1):
-            if count % _BATCH == 0:
-                yield deferLater(self._clock, 0)  # ten thousand in one go would hold the reactor up
-            known = before.get(name)
-            if known is None or known.version != node.version:
-                self._settled.pop(name, None)
-                self.share.moved(name, now)
-                self._heed(known, node, now)
-            elif self._sees(name, now) and self.share.silent(name, now):
-                self._settled.pop(name, None)
-            if node.managed and name not in self.table:
-                word = adopted(node, now, self._peer_ttl)
-                if word is not None and self.table.observe(word):
-                    self.table.get(name).desired(now)  # type: ignore[union-attr] # kept for the pass
-        for name in (before.keys() | broken.keys()) - self.stored.keys():
-            self._settled.pop(name, None)
-            self.share.forget(name)
-            self._let_go(name, now)
-        self.history.keep(self.table)
-        self._list_at = now + 10 * self._report_every * random.uniform(0.9, 1.1)  # noqa: S311 - no herd of listings
-
-    def _let_go(self, name: str, now: float) -> None:
-        """Somebody deleted the record of a machine that is not there any more: it is not made anew."""
-        peer = self.table.get(name)
-        if peer is not None and peer.lapsed(now):
-            self.table.forget(name)
-
     @inlineCallbacks
     def _steps(self, allowed: Set[str]):
         """The next steps of this pass, at most a batch; of the demotions by lapse only those allowed."""
         while True:
             now, wall = self._clock.seconds(), self._wall()
-            wanted, doubted = self._batch(allowed, now, wall)
+            wanted, doubted = self._differences.batch(allowed, now, wall)
             if doubted:
-                yield self._read(doubted)
+                yield self._known.read(doubted)
                 continue
             steps = list(plan(wanted, self.stored, wall, report_every=self._report_every))
             for name in wanted.keys() - {step.name for step in steps}:
-                self._settle(name, now, wall)
+                self._differences.settle(name, now, wall)
             if steps or not wanted:
                 return steps
-
-    def _batch(self, allowed: Set[str], now: float, wall: float) -> tuple[dict[str, Node], list[str]]:
-        """Nodes that may have to be written, and names whose record has to be read first."""
-        wanted: dict[str, Node] = {}
-        doubted: list[str] = []
-        self._planned.clear()
-        for peer in self.table:
-            want = peer.desired(now)
-            name = peer.name
-            if self._is_settled(name, want, now):
-                continue
-            if name not in allowed and self._is_demotion(name, want) and self.share.mine(name):
-                continue
-            if not self._concerns(peer, want, now, doubted) or (name not in allowed and self._is_demotion(name, want)):
-                continue
-            self._planned[peer.name] = want
-            wanted[peer.name] = replace(want, last_seen=seen_at(peer, now, wall))
-            if len(wanted) >= _BATCH:
-                break
-        return wanted, doubted
-
-    def _concerns(self, peer: Peer, want: Node, now: float, doubted: list[str]) -> bool:
-        """Whether this daemon has to see that `want` is stored; a record that its writer left alone is doubted."""
-        name = peer.name
-        have = self.stored.get(name)
-        if peer.verified and not (self._is_demotion(name, want) and self.share.mine(name)):
-            self.history.note(name, want.ready, self._wall())
-        if name not in self.corrupt and have is not None and not have.managed and want.beats and self.share.mine(name):
-            return True
-        if name in self.corrupt or (have is not None and not have.managed):
-            self._settled[name] = (want, float("inf"))
-            return False
-        if have is None and not peer.verified:
-            return False
-        if self.share.mine(name):
-            return have is None or have.ready.status != want.ready.status or self._identified(peer)
-        if have is not None and want.carrying(have).manifest == have.manifest:
-            self._settled[name] = (want, float("inf"))
-        elif self.share.doubt(name, now):
-            doubted.append(name)
-        else:
-            self._settled[name] = (want, self.share.doubted_at(name))
-        return False
-
-    def _identified(self, peer: Peer) -> bool:
-        """Whether it is known if the peer is a member itself; until then its standing record is left to it."""
-        return peer.name == self.share.name or bool(peer.observations.keys() - {"mdns", "store"})
-
-    def _is_settled(self, name: str, want: Node, now: float) -> bool:
-        settled = self._settled.get(name)
-        return settled is not None and settled[0] is want and now < settled[1]
-
-    def _is_demotion(self, name: str, want: Node) -> bool:
-        """Whether this takes Ready from a Node by silence, or by Consul's word, which is not the machine's own."""
-        have = self.stored.get(name)
-        return have is not None and have.ready.status == "True" and want.ready.reason in NOT_ITS_OWN_WORD
-
-    def _told(self, names: Set[str]) -> frozenset[str]:
-        """Those of these machines that Consul says are gone."""
-        now = self._clock.seconds()
-        peers = [peer for peer in map(self.table.get, names) if peer is not None]
-        return frozenset(peer.name for peer in peers if peer.desired(now).ready.reason == "ConsulDeregistered")
-
-    def _wanting(self) -> frozenset[str]:
-        """The Nodes of this daemon's share that would lose Ready without a word of the machine's own."""
-        now = self._clock.seconds()
-        return frozenset(
-            peer.name
-            for peer in self.table
-            if peer.name in self.stored
-            and not self._is_settled(peer.name, want := peer.desired(now), now)
-            and self._is_demotion(peer.name, want)
-            and self.share.mine(peer.name)
-        )
 
     def _reached(self, name: str, member: str) -> None:
         """A member reaches what this daemon does not."""
@@ -327,9 +212,8 @@ class Reconciler(Periodic):
 
     def _wrote(self, step: Step, done: Done, now: float, wall: float) -> None:
         before = self.stored.get(step.name)
-        self.stored[step.name] = after = replace(step.node, version=done.version, last_seen=None)
-        self.share.moved(step.name, now)
-        self._settle(step.name, now, wall)
+        after = self._known.wrote(step, done, now)
+        self._differences.settle(step.name, now, wall)
         self.history.note(step.name, after.ready, wall)
         if before is None or before.ready.status != after.ready.status:
             ready = after.ready
@@ -346,42 +230,7 @@ class Reconciler(Periodic):
     def _refused(self, step: Step, outcome: Outcome):
         """Not ours, as it stands in the store now."""
         self._log.info("node {name} is left alone: {outcome!r}", name=step.name, outcome=outcome)
-        yield self._read([step.name])
+        yield self._known.read([step.name])
         peer = self.table.get(step.name)
         if peer is not None:
-            self._settled[step.name] = (peer.desired(self._clock.seconds()), self._list_at)
-
-    @inlineCallbacks
-    def _read(self, names: Iterable[str]):
-        """Read these records again, as they are."""
-        for name in list(names):
-            before = self.stored.get(name)
-            try:
-                node = yield self._store.get(name)
-            except CorruptRecord as error:
-                self.corrupt[name], node = error, None
-            else:
-                self.corrupt.pop(name, None)
-            self._settled.pop(name, None)
-            if node is None:
-                self.stored.pop(name, None)
-            else:
-                self.stored[name] = node
-                self._heed(before, node, self._clock.seconds())
-            self.share.read(name, node, before, self._clock.seconds())
-
-    def _heed(self, before: "Node | None", node: Node, now: float) -> None:
-        """Who reports a machine that is silent here is believed for a while."""
-        peer = self.table.get(node.name)
-        word = reported(peer, node, before, now, self._patience) if peer is not None and before is not None else None
-        if word is not None:
-            self.table.observe(word)
-
-    def _settle(self, name: str, now: float, wall: float) -> None:
-        """Nothing to do for this Node until it is to differ from what was planned, or its report is due."""
-        want, have = self._planned.get(name), self.stored.get(name)
-        if want is None or have is None:
-            return
-        beat = have.ready.last_heartbeat
-        due = float("inf") if not want.live or beat is None else now + max(1.0, beat + self._report_every - wall)
-        self._settled[name] = (want, due)
+            self._known.settle_until(self._known.list_at, step.name, peer.desired(self._clock.seconds()))

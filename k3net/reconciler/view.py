@@ -11,7 +11,8 @@ from k3net.model.node import Node
 from k3net.model.peers import Peer
 from k3net.model.result import ProbeResult
 from k3net.reconciler.adoption import seen_at
-from k3net.reconciler.service import NOT_ITS_OWN_WORD, Reconciler
+from k3net.reconciler.differences import NOT_ITS_OWN_WORD
+from k3net.reconciler.service import Reconciler
 
 
 class View:

@@ -55,9 +55,13 @@ class ScaleTests(SynchronousTestCase):
         gc.freeze()  # what the tests before left behind is no part of the daemon
         self.addCleanup(gc.unfreeze)
         self.world = World()
-        self.d1 = self.world.daemon()
-        self.world.clock.advance(1)
-        self.turns = self.d1.reconciler._store = Turns(self.d1.wire, self.world.clock)
+        self.d1 = self.world.daemon(through=self.in_turns)
+        self.turns = self.d1.store
+        self.turns.run(1)
+        self.turns.calls.clear()
+
+    def in_turns(self, wire):
+        return Turns(wire, self.world.clock)
 
     def all_seen(self):
         for i in range(MANY):
@@ -87,8 +91,8 @@ class ScaleTests(SynchronousTestCase):
     def test_a_restart_finds_all_of_them_and_writes_nothing(self):
         self.all_seen()
         self.a_pass(0.2)
-        again = Daemon(self.world, "d1")
-        turns = again.reconciler._store = Turns(again.wire, self.world.clock)
+        again = Daemon(self.world, "d1", through=self.in_turns)
+        turns = again.store
         again.reconciler.startService()
         turns.run(0)
         self.assertEqual((len(again.stored), len(again.table)), (MANY, MANY))

@@ -146,7 +146,7 @@ class ViewTests(SynchronousTestCase):
         listing = view.nodes()
         next(listing)
         known[0] = self.world.daemon("d2").reconciler
-        known[0].stored = {}
+        known[0].stored.clear()
         self.assertEqual([m["metadata"]["name"] for m in listing], [])
 
     def test_a_record_that_is_read_again_stays_on_show(self):

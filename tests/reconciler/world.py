@@ -72,12 +72,13 @@ class Wire:
 
 
 class Daemon:
-    """A Reconciler, and the observations of the sources around it."""
+    """A Reconciler, and the observations of the sources around it; `through(wire)` is the store that it is given."""
 
     def __init__(self, world: "World", name: str, **settings: Any):
         self.world = world
         self.name = name
         self.wire = Wire(world.shared)
+        self.store = settings.pop("through", lambda wire: wire)(self.wire)
         self.table = PeerTable()
         self.reach: Any = None
         self.sees: set[str] = set()
@@ -85,7 +86,7 @@ class Daemon:
         brake = Brake(PEER_TTL, silence=45.0, enabled=settings.pop("brake", True))
         self.reconciler = Reconciler(
             world.clock,
-            self.wire,
+            self.store,
             self.table,
             name=name,
             instance=f"instance-of-{name}",
