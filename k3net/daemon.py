@@ -14,10 +14,10 @@ from k3net.metrics import Metrics
 from k3net.model.observation import Observation
 from k3net.model.peers import PeerTable
 from k3net.model.result import ProbeResult
-from k3net.parts import Part
+from k3net.parts import Part, told
 from k3net.reconciler.view import View
 from k3net.sd_notify import Notifier
-from k3net.services import Periodic
+from k3net.services import Dependency, Periodic
 from k3net.wiring import open_doors, parts
 
 
@@ -110,24 +110,19 @@ class Daemon(Service):
 
     def loops(self) -> Iterator[Periodic]:
         """Every loop there is, for `/readyz` and the metrics."""
-        for _, service in self._running.values():
-            loop = getattr(service, "loop", service)
-            if isinstance(loop, Periodic):
-                yield loop
+        return self._told("loops")
 
     def alarms(self) -> Iterator[str]:
         """What an operator has to look at, a line each."""
-        brake = self["reconcile"].brake
-        if brake.held:
-            yield f"brake: {len(brake.held)} Nodes would go NotReady at once; held back"
-        if "mdns" in self._running:
-            yield from self["mdns"].alarms
-        if "consul-watch" in self._running:
-            yield from self["consul-watch"].alarms
-        for name, claimed in sorted(self["liveness"].impostors.items()):
-            yield f"{name!r} was announced at a port that says it is {claimed!r}"
-        for record in self["reconcile"].corrupt.values():
-            yield f"the stored record {record.name!r} is no Node ({record.reason}); left alone"
+        return self._told("alarms")
+
+    def dependencies(self) -> Iterator[Dependency]:
+        """Everything outside this process that it needs, for `/readyz`."""
+        return self._told("dependencies")
+
+    def _told(self, what: str) -> Iterator[Any]:
+        for _, service in self._running.values():
+            yield from told(service, what)
 
     def _last_probe(self, name: str) -> "ProbeResult | None":
         return self["liveness"].last(name)
@@ -149,9 +144,11 @@ class Daemon(Service):
         service = part.make()
         self._running[part.name] = (part, service)
         try:
+            for collector in told(service, "collectors"):
+                self.metrics.register(collector)
             service.startService()
         except Exception:
-            del self._running[part.name]
+            self._remove(part.name)
             raise
 
     @inlineCallbacks
@@ -164,7 +161,12 @@ class Daemon(Service):
             except Exception as error:
                 self._log.warn("{name} did not stop cleanly: {error!r}", name=name, error=error)
         for name in ranked:  # only now, for those that stop may still ask one another
-            del self._running[name]
+            self._remove(name)
+
+    def _remove(self, name: str) -> None:
+        _, service = self._running.pop(name)
+        for collector in told(service, "collectors"):
+            self.metrics.unregister(collector)
 
 
 def _same(part: Part, wanted: "Part | None") -> bool:

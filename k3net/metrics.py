@@ -38,13 +38,26 @@ class Bounded:
         self._counter.labels(*labels).inc()
 
 
+class Collector(Protocol):
+    """Every metric of prometheus_client is one."""
+
+    def collect(self) -> Iterable[Metric]: ...
+
+
 class Metrics:
-    """The counters the rooms are given as callables, and the gauges read at each scrape (`watch`)."""
+    """The counters the rooms are given as callables, the gauges read at each scrape (`watch`), and what is registered.
+
+    A part that comes and goes, or that has series of its own, keeps its own metrics: made with `registry=None`, told
+    as its `collectors` (k3net/parts.py), dropped with a peer by the metric's `remove(*labels)`; labels from outside by
+    `Bounded`. What is only read at a scrape, a gauge for each Node say, needs no series at all: anything with
+    `collect()` that yields `GaugeMetricFamily` and the like.
+    """
 
     def __init__(self, clock: Any, version: str):
         self._clock = clock
         self._log = make_logger()
         self._watched: list[Callable[[], Iterable[Metric]]] = []
+        self._registered: dict[Collector, _Guarded] = {}
         self.registry = registry = CollectorRegistry()
         Gauge("k3net_build_info", "Always 1.", ["version"], registry=registry).labels(version).set(1)
 
@@ -142,6 +155,21 @@ class Metrics:
 
         self._watched.append(families)
 
+    def register(self, collector: Collector) -> None:
+        """Show this too; ValueError when a metric of its name is there (one that has `describe()` is asked for it).
+
+        When `collect()` raises at a scrape, that is counted, and the others are shown.
+        """
+        guarded = _Guarded(collector, self._unreadable)
+        self.registry.register(guarded)
+        self._registered[collector] = guarded
+
+    def unregister(self, collector: Collector) -> None:
+        """Show this no more; one that is not registered is no error."""
+        guarded = self._registered.pop(collector, None)
+        if guarded is not None:
+            self.registry.unregister(guarded)
+
     def describe(self) -> "list[Metric]":
         """For the registry, which would otherwise call `collect` to learn the names."""
         return []
@@ -152,12 +180,34 @@ class Metrics:
             try:
                 yield from list(families())
             except Exception as error:
-                self._scrape_errors.inc()
-                self._log.warn("a metric could not be read: {error!r}", error=error)
+                self._unreadable(error)
+
+    def _unreadable(self, error: Exception) -> None:
+        self._scrape_errors.inc()
+        self._log.warn("a metric could not be read: {error!r}", error=error)
 
     def expose(self) -> bytes:
         """The Prometheus text format, version 0.0.4."""
         return generate_latest(_WithoutCreated(self.registry))
+
+
+class _Guarded:
+    """A collector that does not break a scrape."""
+
+    def __init__(self, collector: Collector, unreadable: Callable[[Exception], None]):
+        self._collector = collector
+        self._unreadable = unreadable
+
+    def describe(self) -> Iterable[Metric]:
+        """For the registry, which then sees that no two are of the same name."""
+        describe = getattr(self._collector, "describe", None)
+        return describe() if describe is not None else []
+
+    def collect(self) -> Iterator[Metric]:
+        try:
+            yield from list(self._collector.collect())
+        except Exception as error:
+            self._unreadable(error)
 
 
 class _WithoutCreated:

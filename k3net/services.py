@@ -1,14 +1,22 @@
-"""The only two lifecycles: a loop that survives what it runs, and services in order."""
+"""The only two lifecycles: a loop that survives what it runs, and services in order; and what a service needs."""
 
 import random
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 from twisted.application.service import IService, MultiService, Service
 from twisted.internet.defer import Deferred, inlineCallbacks, maybeDeferred
 from twisted.python.failure import Failure
 
 from k3net.log import make_logger
+
+
+class Dependency(NamedTuple):
+    """Something outside this process; `since` is when (monotonic) it was lost, None while it answers."""
+
+    name: str
+    since: float | None
+    error: str
 
 
 class Periodic(Service):
@@ -49,6 +57,11 @@ class Periodic(Service):
     @property
     def interval(self) -> float:
         return self._interval
+
+    @property
+    def loops(self) -> "tuple[Periodic, ...]":
+        """Itself, as a part of the daemon tells it (k3net/parts.py)."""
+        return (self,)
 
     def startService(self) -> None:
         super().startService()

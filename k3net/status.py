@@ -1,19 +1,11 @@
 """How the daemon does: every loop, every dependency and every alarm, for `/readyz` and the metrics."""
 
 from collections.abc import Iterable
-from typing import Any, NamedTuple
+from typing import Any
 
-from k3net.services import Periodic
+from k3net.services import Dependency, Periodic
 
 _GRACE = 10.0
-
-
-class Dependency(NamedTuple):
-    """Something outside this process; `since` is when (monotonic) it was lost, None while it answers."""
-
-    name: str
-    since: float | None
-    error: str
 
 
 def loop_is_well(loop: Periodic, now: float) -> bool:

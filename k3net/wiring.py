@@ -21,8 +21,8 @@ from k3net.parts import Part, Surroundings
 from k3net.probes import PROBES
 from k3net.probes.gateway import gateway_answers
 from k3net.reconciler.service import Reconciler
-from k3net.services import Periodic
-from k3net.status import Dependency, readiness
+from k3net.services import Dependency, Periodic
+from k3net.status import readiness
 from k3net.store import opener
 from k3net.store.threaded import ThreadedStore
 from k3net.web.access import RateLimit, Tokens, loopback_host
@@ -257,8 +257,7 @@ class _Wires:
 
     def _readiness(self, tokens: "Tokens | None") -> tuple[bool, dict[str, Any]]:
         d = self._daemon
-        needs = [Dependency("store", d["store"].unavailable_since, d["store"].last_error)]
-        needs += self.consul.dependencies()
+        needs = list(d.dependencies())
         if tokens is not None and tokens.error:
             needs.append(Dependency("tokens", self._reactor.seconds(), tokens.error))
         return readiness(d.loops(), needs, [*d.alarms(), *open_doors(self._s)], self._reactor.seconds())

@@ -10,7 +10,6 @@ from k3net.discovery.consul_api import ConsulApi
 from k3net.discovery.consul_secrets import Token, Trust
 from k3net.discovery.consul_watch import ConsulWatch
 from k3net.parts import Part, Surroundings
-from k3net.status import Dependency
 
 
 class ConsulWires:
@@ -50,12 +49,6 @@ class ConsulWires:
     def own_meta(self) -> dict[str, str]:
         """Where Consul is the only source, the own Node is its too."""
         return {"discovery": "consul"} if self._c.enabled and not self._s.mdns.enabled else {}
-
-    def dependencies(self) -> Iterator[Dependency]:
-        if self._c.enabled:
-            watch, registration = self._daemon["consul-watch"].trouble, self._daemon["consul"].trouble
-            yield Dependency("consul", watch.since, watch.error)
-            yield Dependency("consul registration", registration.since, registration.error)
 
     def status(self) -> dict[str, Any]:
         """What `/api/v1/consul` answers: registered as what, the checks as Consul sees them, last index and error."""

@@ -2,7 +2,8 @@
 
 from dataclasses import dataclass
 
-from prometheus_client import REGISTRY
+from prometheus_client import REGISTRY, Counter, Histogram
+from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.parser import text_string_to_metric_families
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
@@ -116,3 +117,49 @@ class MetricsTests(SynchronousTestCase):
         other.observed("mdns")
         self.assertNotIn(("k3net_observations_total", ("source", "mdns")), self.scrape())
         self.assertFalse([family.name for family in REGISTRY.collect() if family.name.startswith("k3net")])
+
+    def test_what_a_part_registers_is_shown_until_it_is_gone(self):
+        found = Counter("k3net_found", "Of a part.", ["peer"], registry=None)
+        rtt = Histogram("k3net_found_seconds", "Of a part.", buckets=(0.1, 1.0), registry=None)
+        self.metrics.register(found)
+        self.metrics.register(rtt)
+        for peer in ("n1", "n2"):
+            found.labels(peer).inc()
+        rtt.observe(0.5)
+        self.assertEqual(self.scrape()["k3net_found_total", ("peer", "n1")], 1)
+        self.assertEqual(self.scrape()["k3net_found_seconds_bucket", ("le", "1.0")], 1)
+        found.remove("n1")
+        self.assertNotIn(("k3net_found_total", ("peer", "n1")), self.scrape())
+        self.assertEqual(self.scrape()["k3net_found_total", ("peer", "n2")], 1)
+        self.metrics.unregister(found)
+        self.metrics.unregister(found)
+        self.assertNotIn(("k3net_found_total", ("peer", "n2")), self.scrape())
+        self.metrics.register(Counter("k3net_found", "Of a part made anew.", registry=None))
+        self.assertEqual(self.scrape()["k3net_found_total",], 0)
+
+    def test_two_metrics_of_one_name_are_an_error(self):
+        self.metrics.register(Counter("k3net_found", "Of a part.", registry=None))
+        with self.assertRaises(ValueError):
+            self.metrics.register(Counter("k3net_found", "Of another.", registry=None))
+
+    def test_a_collector_is_read_at_each_scrape_and_one_that_fails_is_counted(self):
+        class Rooms:
+            nodes = ("n1",)
+
+            def collect(self):
+                family = GaugeMetricFamily("k3net_room", "Of a part.", labels=["node"])
+                for node in self.nodes:
+                    family.add_metric([node], 1 / len(node))
+                yield family
+
+        rooms = Rooms()
+        self.metrics.register(rooms)
+        self.assertEqual(self.scrape()["k3net_room", ("node", "n1")], 0.5)
+        rooms.nodes = ("",)
+        self.metrics.observed("mdns")
+        self.scrape()
+        found = self.scrape()
+        self.assertEqual(found["k3net_observations_total", ("source", "mdns")], 1)
+        self.assertGreaterEqual(found["k3net_scrape_errors_total",], 1)
+        rooms.nodes = ()
+        self.assertNotIn(("k3net_room", ("node", "n1")), self.scrape())

@@ -4,8 +4,8 @@ from twisted.internet.defer import Deferred, fail
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from k3net.services import Periodic
-from k3net.status import Dependency, loop_is_well, readiness
+from k3net.services import Dependency, Periodic
+from k3net.status import loop_is_well, readiness
 
 
 class LoopTests(SynchronousTestCase):

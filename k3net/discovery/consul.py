@@ -9,7 +9,7 @@ from k3net.discovery.consul_api import ConsulApi, ConsulError, Denied, Found, Un
 from k3net.discovery.trouble import Trouble
 from k3net.host import Host
 from k3net.model.duration import format_duration
-from k3net.services import Periodic
+from k3net.services import Dependency, Periodic
 
 CONSULS_LEAST = 60.0
 _FAREWELL = 2.0
@@ -73,6 +73,10 @@ class ConsulRegistration(Periodic):
     def told(self) -> Mapping[str, Any]:
         """What Consul was last told of this machine, api.AgentServiceRegistration; {} before."""
         return self._told or {}
+
+    @property
+    def dependencies(self) -> tuple[Dependency, ...]:
+        return self.trouble.told_as("consul registration")
 
     def startService(self) -> None:
         if self._deregister_after < CONSULS_LEAST:

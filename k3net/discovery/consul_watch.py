@@ -13,7 +13,7 @@ from k3net.discovery.trouble import Trouble
 from k3net.errors import InvalidObservation
 from k3net.model.observation import Observation
 from k3net.model.peers import Peer
-from k3net.services import Periodic
+from k3net.services import Dependency, Periodic
 
 _AT_ONCE = 5.0
 _A_SECOND = 2.0
@@ -84,6 +84,10 @@ class ConsulWatch(Periodic):
         return tuple(
             f"Consul has several instances that are node {n!r}: {', '.join(o)}" for n, o in self._doubles.items()
         )
+
+    @property
+    def dependencies(self) -> tuple[Dependency, ...]:
+        return self.trouble.told_as("consul")
 
     @inlineCallbacks
     def _look(self):

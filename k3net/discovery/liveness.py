@@ -2,7 +2,7 @@
 
 import random
 from collections import deque
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -92,6 +92,12 @@ class Liveness(Periodic):
     def last_answer(self) -> "float | None":
         """When (monotonic) any peer last answered."""
         return max((r.last.at for r in self._rounds.values() if r.last and r.last.ok), default=None)
+
+    @property
+    def alarms(self) -> Iterator[str]:
+        """Ports that say they are another node than was announced there."""
+        for name, claimed in sorted(self.impostors.items()):
+            yield f"{name!r} was announced at a port that says it is {claimed!r}"
 
     def probe_now(self, name: str) -> "Deferred[ProbeResult | None]":
         """The result of a probe of this peer that is not older than a second; None for one that is not known.

@@ -91,6 +91,10 @@ class Mdns(Service):
         yield self._close()
 
     @property
+    def loops(self) -> tuple[Periodic, ...]:
+        return (self.loop,)
+
+    @property
     def alarms(self) -> tuple[str, ...]:
         """What an operator has to look at: names that two machines announce."""
         self._forget_alarms()

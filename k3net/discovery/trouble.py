@@ -4,6 +4,7 @@ import random
 from typing import Any
 
 from k3net.log import make_logger
+from k3net.services import Dependency
 
 _FIRST = 1.0
 _MOST_DOUBLINGS = 8
@@ -27,6 +28,10 @@ class Trouble:
         self._log = make_logger()
         self.since: float | None = None
         self.error = ""
+
+    def told_as(self, name: str) -> tuple[Dependency, ...]:
+        """What a part tells of its `dependencies`."""
+        return (Dependency(name, self.since, self.error),)
 
     @property
     def wait(self) -> float:

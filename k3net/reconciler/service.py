@@ -1,6 +1,6 @@
 """The passes: what is observed is compared with what is stored, and the difference is written."""
 
-from collections.abc import Callable, Set
+from collections.abc import Callable, Iterator, Set
 from typing import Any
 
 from twisted.internet.defer import inlineCallbacks, maybeDeferred
@@ -88,6 +88,14 @@ class Reconciler(Periodic):
     def store_id(self) -> str:
         """The id that is kept in the store itself; "" until it was read."""
         return self._known.identity
+
+    @property
+    def alarms(self) -> Iterator[str]:
+        """A brake that holds, and records that are no Nodes."""
+        if self.brake.held:
+            yield f"brake: {len(self.brake.held)} Nodes would go NotReady at once; held back"
+        for record in self.corrupt.values():
+            yield f"the stored record {record.name!r} is no Node ({record.reason}); left alone"
 
     def observe(self, o: Observation) -> bool:
         """Take an observation in; False when the table has no room for the peer."""

@@ -15,6 +15,7 @@ from k3net.errors import CorruptRecord, StoreOverloaded, StoreUnavailable
 from k3net.log import make_logger
 from k3net.model.node import Node
 from k3net.model.plan import Step
+from k3net.services import Dependency
 from k3net.store.interface import Listing, OpenDriver, Outcomes
 
 
@@ -56,6 +57,10 @@ class ThreadedStore(Service):
         self.unavailable_since: float | None = None
         self._listings_to_trust = 0
         self.last_error = ""
+
+    @property
+    def dependencies(self) -> tuple[Dependency, ...]:
+        return (Dependency("store", self.unavailable_since, self.last_error),)
 
     def list(self) -> "Deferred[Listing]":
         return self._call("list")
