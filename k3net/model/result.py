@@ -1,6 +1,11 @@
 """What a probe found."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any
+
+_NOTHING: Mapping[str, Any] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -8,7 +13,9 @@ class ProbeResult:
     """One probe of one target; `ok` is None when it was not measured, which is never "down".
 
     `reason` says why it is not ok: `refused`, `timeout`, `unreachable`, `not permitted`, `local fault: ...`, and so on.
-    `rtt` is in seconds, `loss` a share from 0 to 1, `at` monotonic seconds.
+    `rtt` (the average where there were several), `rtt_min` and `rtt_max` are in seconds, `loss` is a share from 0 to 1
+    of the packets `sent`, `at` monotonic seconds. `phases` are seconds by name, in the order in which they passed;
+    `facts` is what else was learnt, as each probe documents it.
     """
 
     target: str
@@ -19,3 +26,9 @@ class ProbeResult:
     loss: float | None = None
     reason: str = ""
     source: str = ""
+    rtt_min: float | None = None
+    rtt_max: float | None = None
+    sent: int = 0
+    received: int = 0
+    phases: Mapping[str, float] = field(default_factory=lambda: _NOTHING, hash=False)
+    facts: Mapping[str, Any] = field(default_factory=lambda: _NOTHING, hash=False)

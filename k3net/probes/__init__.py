@@ -1,5 +1,13 @@
 """Probes: `probe(reactor, target, timeout)` gives a Deferred of a ProbeResult, and never fails."""
 
-from k3net.probes import tcp
+from collections.abc import Callable, Mapping
+from typing import Any
 
-PROBES = {"tcp": tcp.probe}
+from twisted.internet.defer import Deferred
+
+from k3net.model.result import ProbeResult
+from k3net.probes import icmp, tcp
+
+Probe = Callable[[Any, Any, float], "Deferred[ProbeResult]"]
+
+PROBES: Mapping[str, Probe] = {"tcp": tcp.probe, "icmp": icmp.probe}

@@ -1,7 +1,6 @@
 """TCP connect: does this port take a connection, and how soon."""
 
 import errno
-import os
 import select
 import socket
 from ipaddress import ip_address
@@ -13,17 +12,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from k3net.model.result import ProbeResult
-
-_FAILED = {
-    errno.ECONNREFUSED: "refused",
-    errno.ECONNRESET: "refused",
-    errno.ETIMEDOUT: "timeout",
-    errno.EHOSTUNREACH: "unreachable",
-    errno.ENETUNREACH: "unreachable",
-    errno.EHOSTDOWN: "unreachable",
-    errno.ENETDOWN: "unreachable",
-}
-_NOT_PERMITTED = (errno.EPERM, errno.EACCES)
+from k3net.probes.outcome import code_of, outcome
 
 
 def probe(reactor: Any, target: tuple[str, int], timeout: float) -> "Deferred[ProbeResult]":
@@ -52,7 +41,7 @@ class _Connect:
             self._socket.setblocking(False)
             code = self._socket.connect_ex((address, port))
         except (OSError, OverflowError, ValueError) as error:
-            code = max(getattr(error, "errno", 0), 0) or errno.EINVAL
+            code = code_of(error)
         if code == errno.EINPROGRESS:
             self._reactor.addWriter(self)
             self._timer = self._reactor.callLater(self._timeout, self._late)
@@ -86,14 +75,7 @@ class _Connect:
             self._found(self._socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR))
 
     def _found(self, code: int) -> None:
-        if code == 0:
-            self._end(True, "")
-        elif code in _FAILED:
-            self._end(False, _FAILED[code])
-        elif code in _NOT_PERMITTED:
-            self._end(None, "not permitted")
-        else:
-            self._end(None, f"local fault: {os.strerror(code)}")
+        self._end(*outcome(code))
 
     def _end(self, ok: bool | None, reason: str) -> None:
         if self._timer is not None and self._timer.active():
