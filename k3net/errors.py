@@ -42,6 +42,10 @@ class CorruptRecord(K3netError):
         return f"{self.name}: {self.reason}"
 
 
+class NoSubnetLeft(K3netError):
+    """Every subnet of the cluster CIDR that a node could have is taken; the text names the CIDR and the size."""
+
+
 class StoreUnavailable(K3netError):
     """The store did not do it, or did not say so: after a write the outcome is unknown, so read again."""
 

@@ -9,6 +9,7 @@ import msgspec
 from msgspec import Meta
 
 from k3net.config import kinds
+from k3net.config.network_settings import NetworkSettings, in_chart_values
 from k3net.config.settings import Settings, is_section, leaves
 from k3net.errors import ConfigError
 
@@ -57,6 +58,12 @@ def from_document(document: Any, origin: str) -> tuple[dict[str, Any], list[str]
             raise ConfigError(_name(key), f"unknown key; did you mean {near[0]}?", origin)
     values: dict[str, Any] = {}
     _read_section(Settings, {key: value for key, value in document.items() if key in known}, "", origin, values)
+    of_chart = in_chart_values(document, origin)
+    if of_chart is not None:
+        others.remove("config")
+        said: dict[str, Any] = {}
+        _read_section(NetworkSettings, of_chart, "config.network.", origin, said)
+        values |= {path.removeprefix("config."): value for path, value in said.items()}
     for section in OFF:
         if _stands(section, document):
             values.setdefault(f"{section}.enabled", True)
@@ -77,8 +84,9 @@ def _read_section(section: Any, raw: dict[str, Any], prefix: str, origin: str, v
     for key, value in raw.items():
         path = prefix + key
         if key not in kind_of:
-            near = get_close_matches(key.lower(), kind_of, 1)
-            hint = f"did you mean {near[0]}?" if near else f"known here: {', '.join(kind_of)}"
+            known = {name.lower(): name for name in kind_of}
+            near = get_close_matches(key.lower(), known, 1)
+            hint = f"did you mean {known[near[0]]}?" if near else f"known here: {', '.join(kind_of)}"
             raise ConfigError(prefix + _name(key), f"unknown key; {hint}", origin)
         if value is None:
             continue

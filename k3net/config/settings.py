@@ -23,6 +23,7 @@ from k3net.config.kinds import (
     ServiceType,
     Url,
 )
+from k3net.config.network_settings import NetworkSettings
 
 
 class StoreType(str):
@@ -166,6 +167,7 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     consul: ConsulSettings = ConsulSettings()
     liveness: LivenessSettings = LivenessSettings()
     reconcile: ReconcileSettings = ReconcileSettings()
+    network: NetworkSettings = NetworkSettings()
     checker: CheckerSettings = CheckerSettings()
     clusters: ClustersSettings = ClustersSettings()
     metrics: MetricsSettings = MetricsSettings()

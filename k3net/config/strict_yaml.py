@@ -21,6 +21,11 @@ _FLOAT = re.compile(
 
 def read_yaml(data: bytes, origin: str) -> Any:
     """The one document in `data`, or None when it is empty; ConfigError names `origin` and the line."""
+    return next(iter(read_documents(data, origin, most=1)), None)
+
+
+def read_documents(data: bytes, origin: str, *, most: int = 100) -> list[Any]:
+    """Every document in `data`, such as kubeadm's file has several; ConfigError as `read_yaml`, also for too many."""
     if len(data) > LONGEST:
         raise ConfigError("", f"longer than {LONGEST >> 20} MiB", origin)
     try:
@@ -28,7 +33,7 @@ def read_yaml(data: bytes, origin: str) -> Any:
     except UnicodeDecodeError as error:
         raise ConfigError("", f"line {_line(data[: error.start])}: not UTF-8", origin) from None
     try:
-        return _document(yaml.parse(source, Loader=yaml.SafeLoader))
+        return _documents(most, yaml.parse(source, Loader=yaml.SafeLoader))
     except _Refused as error:
         raise ConfigError("", str(error), origin) from None
     except yaml.MarkedYAMLError as error:
@@ -59,14 +64,14 @@ class _Refused(Exception):
         super().__init__(f"{_at(event.start_mark)}{reason}")
 
 
-def _document(events: Iterator[yaml.Event]) -> Any:
+def _documents(most: int, events: Iterator[yaml.Event]) -> list[Any]:
     documents: list[Any] = []
     for event in events:
         if isinstance(event, yaml.DocumentStartEvent):
-            if documents:
-                raise _Refused(event, "a second document; one is enough")
+            if len(documents) == most:
+                raise _Refused(event, "a second document; one is enough" if most == 1 else "too many documents")
             documents.append(_value(next(events), events, 0))
-    return documents[0] if documents else None
+    return documents
 
 
 def _value(event: yaml.Event, events: Iterator[yaml.Event], depth: int) -> Any:
