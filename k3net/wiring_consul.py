@@ -5,9 +5,9 @@ from collections.abc import Iterator
 from typing import Any
 
 from k3net.config import Settings
+from k3net.credentials import Token, Trust
 from k3net.discovery.consul import ConsulRegistration
 from k3net.discovery.consul_api import ConsulApi
-from k3net.discovery.consul_secrets import Token, Trust
 from k3net.discovery.consul_watch import ConsulWatch
 from k3net.parts import Part, Surroundings
 

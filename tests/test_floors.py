@@ -10,13 +10,15 @@ import pytest
 ROOT = Path(__file__).parent.parent
 FLOOR_OF_ROOM = {
     **dict.fromkeys(["", "errors", "model"], 0),
-    **dict.fromkeys(["log", "services", "config", "metrics", "host", "neighbors", "pod_cidr", "http", "sd_notify"], 1),
+    **dict.fromkeys(
+        ["log", "services", "config", "metrics", "host", "neighbors", "pod_cidr", "http", "sd_notify", "credentials"], 1
+    ),
     **dict.fromkeys(["probes", "store"], 1),
     **dict.fromkeys(["discovery", "reconciler", "checker", "clusters"], 2),
     "web": 3,
     **dict.fromkeys(["tap", "export_tap", "cli", "daemon", "parts", "status", "wiring", "wiring_consul"], 4),
 }
-FREE_TO_ALL = {"log", "services"}
+FREE_TO_ALL = {"log", "services", "http"}
 MAY_HAVE_THE_REACTOR = {"tap", "export_tap", "cli"}
 IMPURE = {"asyncio", "http", "logging", "random", "select", "socket", "sqlite3", "subprocess", "threading", "time"}
 PLUGIN_MAY_IMPORT = "twisted.application.service.ServiceMaker"

@@ -10,7 +10,7 @@ from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.ssl import Certificate, PrivateCertificate
 from twisted.trial.unittest import TestCase
 
-from k3net.discovery.consul_secrets import BadSecret, Token, Trust
+from k3net.credentials import BadSecret, Token, Trust
 from k3net.http import ConnectFailed, fetch
 
 

@@ -8,8 +8,8 @@ from twisted.internet.defer import gatherResults
 from twisted.internet.task import deferLater
 from twisted.trial.unittest import TestCase
 
+from k3net.credentials import Token
 from k3net.discovery.consul_api import ConsulApi, ConsulError, Denied, Throttled, Unreachable
-from k3net.discovery.consul_secrets import Token
 
 
 class ApiTests(TestCase):

@@ -1,4 +1,4 @@
-"""What Consul asks a client for: a token and certificates, read anew from their files when these change."""
+"""What a client shows to a server: a token and certificates, read anew from their files when these change."""
 
 import os
 import re
@@ -16,7 +16,7 @@ class BadSecret(K3netError):
 
 
 class Token:
-    """The ACL token of each request: the one given, else the first of the file `path`, else "".
+    """The token of each request: the one given, else the first of the file `path`, else "".
 
     One token a line, `#` begins a comment; BadSecret when there is none in the file.
     """
@@ -88,7 +88,7 @@ def _first_token(contents: bytes) -> str:
 
 def _checked(token: str) -> str:
     if token and not re.fullmatch(r"[\x21-\x7e]+", token):
-        raise BadSecret("the Consul token is not printable ASCII without spaces")
+        raise BadSecret("the token is not printable ASCII without spaces")
     return token
 
 
