@@ -10,6 +10,7 @@ from k3net.errors import CorruptRecord, StoreUnavailable
 from k3net.model.node import Node
 from k3net.model.plan import Step
 from k3net.store import records
+from k3net.store.etcd_clusters import EtcdClusters
 from k3net.store.etcd_rpc import Login, TooLarge, Wire, rpc
 from k3net.store.guard import judge
 from k3net.store.interface import Conflict, Done, IStore, Listing, Outcome, Outcomes, Refused
@@ -27,7 +28,7 @@ _NEVER = -1
 
 
 @implementer(IStore)
-class EtcdStore:
+class EtcdStore(EtcdClusters):
     """Key `/kubernetes//v1/Node/<name>` holds a Node's JSON, and `/k3net/id` the store's id.
 
     The number in a version is etcd's `mod_revision`. A revision belongs to one transaction of the whole cluster, so

@@ -12,6 +12,7 @@ from k3net.model.plan import Step
 from k3net.store import records
 from k3net.store.guard import judge
 from k3net.store.interface import Done, IStore, Listing, Outcome, Outcomes
+from k3net.store.memory_clusters import MemoryClusters, SharedClusters
 
 
 @dataclass
@@ -21,11 +22,12 @@ class Shared:
     identity: str = field(default_factory=lambda: str(uuid4()))
     number: int = 0
     texts: dict[str, tuple[int, bytes]] = field(default_factory=dict)
+    clusters: SharedClusters = field(default_factory=SharedClusters)
     lock: Lock = field(default_factory=Lock)
 
 
 @implementer(IStore)
-class MemoryStore:
+class MemoryStore(MemoryClusters):
     """Keeps texts, as the others do, so that nobody's later change of a manifest reaches what is stored."""
 
     def __init__(self, shared: Shared | None = None):

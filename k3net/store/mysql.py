@@ -12,6 +12,7 @@ from k3net.model.plan import Create, Heartbeat, Step
 from k3net.store import mysql_rows, mysql_tables, records
 from k3net.store.guard import judge
 from k3net.store.interface import Conflict, Done, IStore, Listing, Outcome, Outcomes, Refused
+from k3net.store.mysql_clusters import MysqlClusters
 from k3net.store.mysql_faults import Fault, Overtaken
 from k3net.store.mysql_rows import SELECT, Row
 from k3net.store.mysql_server import Login, Server, Session
@@ -22,7 +23,7 @@ _LONGEST_UID = 255
 
 
 @implementer(IStore)
-class MysqlStore:
+class MysqlStore(MysqlClusters):
     """A row of table `k8s_core_v1_node` holds a Node, and the only row of `k3net_meta` the store's id.
 
     Each write is one statement whose condition is what was read: the digest of the whole row, which is the second part

@@ -16,6 +16,7 @@ from k3net.model.plan import Step
 from k3net.store import records
 from k3net.store.guard import judge, only_beats
 from k3net.store.interface import Done, IStore, Listing, Outcome, Outcomes
+from k3net.store.sqlite_clusters import SqliteClusters
 
 LAYOUT = 1
 
@@ -49,7 +50,7 @@ _MEANINGS = {
 
 
 @implementer(IStore)
-class SqliteStore:
+class SqliteStore(SqliteClusters):
     """Table `nodes` holds name, manifest (the JSON text) and version; `meta` the store's id, layout and last version.
 
     The file is opened by the first call, anew after any error, and when another file has taken its place.

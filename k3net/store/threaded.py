@@ -17,9 +17,10 @@ from k3net.model.node import Node
 from k3net.model.plan import Step
 from k3net.services import Dependency
 from k3net.store.interface import Listing, OpenDriver, Outcomes
+from k3net.store.threaded_clusters import ThreadedClusters
 
 
-class ThreadedStore(Service):
+class ThreadedStore(ThreadedClusters, Service):
     """The verbs of IStore as Deferreds; `open_driver()` is called in the thread, again by each call until it succeeds.
 
     A call that takes longer than `deadline` seconds fails with StoreUnavailable, its outcome unknown; while it hangs,
