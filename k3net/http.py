@@ -15,7 +15,7 @@ from twisted.internet import error as net
 from twisted.internet.abstract import isIPAddress, isIPv6Address
 from twisted.internet.defer import Deferred, maybeDeferred, succeed
 from twisted.internet.endpoints import HostnameEndpoint, TCP4ClientEndpoint, TCP6ClientEndpoint, wrapClientTLS
-from twisted.internet.interfaces import IStreamClientEndpoint
+from twisted.internet.interfaces import IHandshakeListener, IStreamClientEndpoint
 from twisted.protocols.policies import ProtocolWrapper, WrappingFactory
 from twisted.python.failure import Failure
 from twisted.web.client import URI, Agent
@@ -63,13 +63,14 @@ class BrokenAnswer(FetchError):
 
 @dataclass(frozen=True)
 class Response:
-    """What came back; `local` is this machine's address on the connection that brought it."""
+    """What came back; `local` is this machine's address on the connection that brought it, `version` HTTP's."""
 
     url: str
     status: int
     headers: Headers
     body: bytes
     local: str = ""
+    version: str = ""
 
     def json(self, shape: Any = Any) -> Any:
         """The body in the type `shape`, as msgspec reads it; BrokenAnswer when it does not fit."""
@@ -89,14 +90,18 @@ def fetch(
     timeout: float = 5.0,
     max_bytes: int = 1 << 20,
     tls: "Callable[[str], Any] | None" = None,
+    address: str = "",
+    reached: "Callable[[str, Any], None]" = lambda moment, transport: None,
 ) -> "Deferred[Response]":
     """Ask once: no redirects, no proxy, no compression, no cookies, no connection kept.
 
     `timeout` seconds cover connecting, asking and the whole body of at most `max_bytes`. Any status is a Response;
     otherwise the Deferred fails with a FetchError, and the connection is closed. A name in the URL is resolved, an
     address is not. Only with `tls` may it be an https URL: `tls(host)` gives what `wrapClientTLS` takes.
+    With `address` that is asked, whatever the URL's host resolves to. `reached(moment, transport)` is told when the
+    connection is `connected`, with TLS `secured`, and when the first of the answer has come (`answered`).
     """
-    attempt = _Attempt(reactor, url, timeout, max_bytes, tls)
+    attempt = _Attempt(reactor, url, timeout, max_bytes, tls, address, reached)
     result: Deferred[Response] = maybeDeferred(attempt.ask, method, headers or {}, data)
     result.addCallback(attempt.read)
     result.addTimeout(timeout, reactor, attempt.late)
@@ -116,13 +121,22 @@ class _Attempt:
     """One connection to where the URL says, and what is known of it when it fails."""
 
     def __init__(
-        self, reactor: Any, url: str, timeout: float, max_bytes: int, tls: "Callable[[str], Any] | None" = None
+        self,
+        reactor: Any,
+        url: str,
+        timeout: float,
+        max_bytes: int,
+        tls: "Callable[[str], Any] | None",
+        address: str,
+        reached: "Callable[[str, Any], None]",
     ):
         self._reactor = reactor
         self._url = url
         self._timeout = timeout
         self._max_bytes = max_bytes
         self._tls = tls
+        self._address = address
+        self._reached = reached
         self._endpoint: Any = None
         self._wire: _Wire | None = None
         self._late = False
@@ -139,12 +153,13 @@ class _Attempt:
         secure = uri.scheme == b"https" and self._tls is not None
         if not (secure or uri.scheme == b"http") or not host or (":" in host and not isIPv6Address(host)):
             raise ValueError("expected http://host:port/path")
-        if isIPAddress(host):
-            self._endpoint = TCP4ClientEndpoint(self._reactor, host, uri.port, timeout=self._timeout)
-        elif isIPv6Address(host):
-            self._endpoint = TCP6ClientEndpoint(self._reactor, host, uri.port, timeout=self._timeout)
+        there = self._address or host
+        if isIPAddress(there):
+            self._endpoint = TCP4ClientEndpoint(self._reactor, there, uri.port, timeout=self._timeout)
+        elif isIPv6Address(there.partition("%")[0]):
+            self._endpoint = TCP6ClientEndpoint(self._reactor, there, uri.port, timeout=self._timeout)
         else:
-            self._endpoint = HostnameEndpoint(self._reactor, host, uri.port, timeout=self._timeout)
+            self._endpoint = HostnameEndpoint(self._reactor, there, uri.port, timeout=self._timeout)
         if secure:
             self._endpoint = wrapClientTLS(self._tls(host), self._endpoint)  # type: ignore[misc]
         return self
@@ -156,6 +171,7 @@ class _Attempt:
 
         watching = _Watching(factory)
         watching.allowance = 2 * self._max_bytes + _HEADERS_ALLOWANCE
+        watching.reached = self._reached
         return self._endpoint.connect(watching).addCallback(connected)
 
     def read(self, response: Any) -> "Deferred[Response]":
@@ -174,7 +190,8 @@ class _Attempt:
         def answer(_: Any) -> Response:
             if self._tls is not None:
                 self.hang_up()  # a goodbye in TLS would wait for the other side's
-            return Response(self._url, response.code, response.headers, body.getvalue(), local)
+            version = ".".join(map(str, response.version[1:]))
+            return Response(self._url, response.code, response.headers, body.getvalue(), local, version)
 
         return collect(response, take).addCallback(answer)
 
@@ -263,6 +280,7 @@ class _Body:
     resumeProducing = stopProducing = pauseProducing
 
 
+@implementer(IHandshakeListener)
 class _Wire(ProtocolWrapper):
     """Counts what comes in, headers too, and hangs up on what does not begin as HTTP does."""
 
@@ -277,7 +295,16 @@ class _Wire(ProtocolWrapper):
     def speaks_http(self) -> bool:
         return self.heard == _MAGIC
 
+    def connectionMade(self) -> None:
+        self.factory.reached("connected", self.transport)
+        super().connectionMade()
+
+    def handshakeCompleted(self) -> None:
+        self.factory.reached("secured", self.transport)
+
     def dataReceived(self, data: bytes) -> None:
+        if not self._received:
+            self.factory.reached("answered", self.transport)
         self._received += len(data)
         if len(self.heard) < len(_MAGIC):
             self.heard = (self.heard + data)[: len(_MAGIC)]
@@ -295,3 +322,4 @@ class _Watching(WrappingFactory):
     protocol = _Wire
     noisy = False
     allowance = 0
+    reached: "Callable[[str, Any], None]"

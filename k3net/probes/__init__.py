@@ -6,8 +6,8 @@ from typing import Any
 from twisted.internet.defer import Deferred
 
 from k3net.model.result import ProbeResult
-from k3net.probes import icmp, tcp
+from k3net.probes import dns, http, icmp, tcp
 
 Probe = Callable[[Any, Any, float], "Deferred[ProbeResult]"]
 
-PROBES: Mapping[str, Probe] = {"tcp": tcp.probe, "icmp": icmp.probe}
+PROBES: Mapping[str, Probe] = {"tcp": tcp.probe, "icmp": icmp.probe, "dns": dns.probe, "http": http.probe}
