@@ -2,6 +2,9 @@
 
 from collections.abc import Callable, Set
 from dataclasses import replace
+from typing import Any
+
+from twisted.internet.defer import inlineCallbacks
 
 from k3net.model.node import Node
 from k3net.model.peers import Peer, PeerTable
@@ -9,6 +12,7 @@ from k3net.reconciler.adoption import seen_at
 from k3net.reconciler.history import History
 from k3net.reconciler.share import Share
 from k3net.reconciler.stored import Stored
+from k3net.reconciler.turns import SLICE, turn
 
 BATCH = 500
 NOT_ITS_OWN_WORD = ("PeerExpired", "ConsulDeregistered")
@@ -17,7 +21,17 @@ NOT_ITS_OWN_WORD = ("PeerExpired", "ConsulDeregistered")
 class Differences:
     """The peers of the table against what is known to be stored; of the Nodes those only of this daemon's share."""
 
-    def __init__(self, table: PeerTable, known: Stored, share: Share, history: History, *, wall: Callable[[], float]):
+    def __init__(
+        self,
+        clock: Any,
+        table: PeerTable,
+        known: Stored,
+        share: Share,
+        history: History,
+        *,
+        wall: Callable[[], float],
+    ):
+        self._clock = clock
         self._table = table
         self._known = known
         self._share = share
@@ -25,18 +39,21 @@ class Differences:
         self._wall = wall
         self._planned: dict[str, Node] = {}
 
-    def batch(self, allowed: Set[str], now: float, wall: float) -> tuple[dict[str, Node], list[str]]:
-        """Nodes that may have to be written, at most a batch, and names whose record has to be read first.
+    @inlineCallbacks
+    def batch(self, allowed: Set[str], now: float, wall: float):
+        """Nodes that may have to be written by name, at most a batch, and names whose record has to be read first.
 
         Of the demotions by lapse only those in `allowed`.
         """
         wanted: dict[str, Node] = {}
         doubted: list[str] = []
         self._planned.clear()
-        for peer in self._table:
+        for count, peer in enumerate(list(self._table), 1):
+            if count % SLICE == 0:
+                yield turn(self._clock)
             want = peer.desired(now)
             name = peer.name
-            if self._known.is_settled(name, want, now):
+            if self._known.is_settled(name, want, now) or self._table.get(name) is not peer:
                 continue
             if name not in allowed and self._is_demotion(name, want) and self._share.mine(name):
                 continue

@@ -4,7 +4,6 @@ from collections.abc import Callable, Iterator, Set
 from typing import Any
 
 from twisted.internet.defer import inlineCallbacks, maybeDeferred
-from twisted.internet.task import deferLater
 
 from k3net.errors import CorruptRecord, StoreUnavailable
 from k3net.log import make_logger
@@ -19,13 +18,13 @@ from k3net.reconciler.differences import Differences
 from k3net.reconciler.history import History
 from k3net.reconciler.share import Share
 from k3net.reconciler.stored import Stored
+from k3net.reconciler.turns import SLICE, turn
 from k3net.services import Periodic
 from k3net.store.interface import Conflict, Done, Outcome
 
 _TRIES = 4
 _SOON = 0.1
 _FAREWELL = 5.0
-_SLICE = 1000
 
 
 class Reconciler(Periodic):
@@ -69,7 +68,7 @@ class Reconciler(Periodic):
         self.history = History()
         self.share = Share(name, instance, patience=report_every + peer_ttl, registers=registers)
         self._known = Stored(clock, store, table, self.share, report_every=report_every, peer_ttl=peer_ttl)
-        self._differences = Differences(table, self._known, self.share, self.history, wall=wall)
+        self._differences = Differences(clock, table, self._known, self.share, self.history, wall=wall)
         self._demotions = Demotions(
             clock, table, brake, own=name, peer_ttl=peer_ttl, reach=reach, ask=ask, reached=self._reached
         )
@@ -158,8 +157,8 @@ class Reconciler(Periodic):
         now = self._clock.seconds()
         for count, peer in enumerate(list(self.table), 1):
             peer.desired(now)
-            if count % _SLICE == 0:
-                yield deferLater(self._clock, 0)
+            if count % SLICE == 0:
+                yield turn(self._clock)
 
     def _rests(self) -> bool:
         """Whether this pass would find all as the last one left it."""
@@ -186,7 +185,7 @@ class Reconciler(Periodic):
         """The next steps of this pass, at most a batch; of the demotions by lapse only those allowed."""
         while True:
             now, wall = self._clock.seconds(), self._wall()
-            wanted, doubted = self._differences.batch(allowed, now, wall)
+            wanted, doubted = yield self._differences.batch(allowed, now, wall)
             if doubted:
                 yield self._known.read(doubted)
                 continue

@@ -6,7 +6,6 @@ from dataclasses import replace
 from typing import Any
 
 from twisted.internet.defer import inlineCallbacks
-from twisted.internet.task import deferLater
 
 from k3net.errors import CorruptRecord
 from k3net.model.node import Node
@@ -14,9 +13,9 @@ from k3net.model.peers import PeerTable
 from k3net.model.plan import Step
 from k3net.reconciler.adoption import adopted, reported
 from k3net.reconciler.share import Share
+from k3net.reconciler.turns import SLICE, turn
 from k3net.store.interface import Done
 
-_SLICE = 500
 _READ_SINGLY = 16
 
 
@@ -52,8 +51,8 @@ class Stored:
         self.nodes = {r.name: r for r in listing if isinstance(r, Node)}
         self.corrupt = {r.name: r for r in listing if isinstance(r, CorruptRecord)}
         for count, (name, node) in enumerate(list(self.nodes.items()), 1):
-            if count % _SLICE == 0:
-                yield deferLater(self._clock, 0)  # ten thousand in one go would hold the reactor up
+            if count % SLICE == 0:
+                yield turn(self._clock)
             known = before.get(name)
             if known is None or known.version != node.version:
                 self.unsettle(name)
