@@ -2,12 +2,16 @@
 
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Generic, TypeVar
+
+from twisted.internet.interfaces import IOpenSSLClientConnectionCreator
+from zope.interface import implementer
 
 from k3net.errors import K3netError
 
 T = TypeVar("T")
+_CERTIFICATE = re.compile(rb"-----BEGIN CERTIFICATE-----.*?-----END CERTIFICATE-----", re.DOTALL)
 _LARGEST = 1 << 20
 
 
@@ -23,7 +27,7 @@ class Token:
 
     def __init__(self, given: str = "", path: str = ""):
         self._given = given
-        self._file = _Followed([path], _first_token)
+        self._file = Followed([path], _first_token)
         self._path = path
 
     def __call__(self) -> str:
@@ -41,19 +45,19 @@ class Trust:
 
     def __init__(self, ca_file: str = "", cert_file: str = "", key_file: str = ""):
         paths = [ca_file, *((cert_file, key_file) if cert_file else ())]
-        self._files = _Followed(paths, _certificates)
+        self._files = Followed(paths, client_tls)
 
     def __call__(self, host: str) -> Any:
-        from twisted.internet.ssl import optionsForClientTLS  # OpenSSL is for those who speak https
-
-        authorities, certificate = self._files.value()
-        return optionsForClientTLS(host, trustRoot=authorities, clientCertificate=certificate)
+        return self._files.value()(host)
 
 
-class _Followed(Generic[T]):
-    """What `read(contents)` makes of these files (None for ""), made anew when one of them has changed."""
+class Followed(Generic[T]):
+    """What `read(contents)` makes of these files (None for ""), made anew when one of them has changed.
 
-    def __init__(self, paths: list[str], read: "Callable[..., T]"):
+    BadSecret when a file cannot be read, or `read` raises ValueError.
+    """
+
+    def __init__(self, paths: Sequence[str], read: "Callable[..., T]"):
         self._paths = paths
         self._read = read
         self._seen: Any = None
@@ -92,16 +96,87 @@ def _checked(token: str) -> str:
     return token
 
 
-def _certificates(ca: "bytes | None", certificate: "bytes | None" = None, key: "bytes | None" = None) -> Any:
-    from OpenSSL.crypto import Error
-    from twisted.internet.ssl import Certificate, PrivateCertificate, trustRootFromCertificates
+def client_tls(
+    ca: "bytes | None" = None,
+    certificate: "bytes | None" = None,
+    key: "bytes | None" = None,
+    *,
+    server_name: str = "",
+    verify: bool = True,
+) -> "Callable[[str], Any]":
+    """What `k3net.http.fetch` takes as `tls`; ValueError says what is wrong, and quotes nothing.
+
+    Without `ca` the server is believed by what this machine trusts; `certificate` may be followed by those that link
+    it to its authority. The server's certificate is to be for `server_name`, or the host of the URL when that is "".
+    """
+    from twisted.internet.ssl import (  # OpenSSL is for those who speak https
+        Certificate,
+        PrivateCertificate,
+        optionsForClientTLS,
+        trustRootFromCertificates,
+    )
+
+    authorities = None
+    if ca is not None:
+        authorities = trustRootFromCertificates([Certificate.loadPEM(pem) for pem in _certificates(ca, "CA file")])
+    own, options = None, {}
+    if certificate is not None:
+        first, *chain = _certificates(certificate, "client's certificate")
+        _check_key(first, key or b"")
+        own = PrivateCertificate.loadPEM(first + b"\n" + (key or b""))
+        options = {"extraCertChain": [Certificate.loadPEM(pem).original for pem in chain]} if chain else {}
+    if not verify:
+        return lambda host: _Unverified(server_name or host, own, options)
+    return lambda host: optionsForClientTLS(
+        server_name or host, trustRoot=authorities, clientCertificate=own, extraCertificateOptions=options
+    )
+
+
+def _certificates(pem: bytes, what: str) -> "list[bytes]":
+    from cryptography.x509 import load_pem_x509_certificate
+
+    found = _CERTIFICATE.findall(pem)
+    if not found:
+        raise ValueError(f"no certificate in the {what}")
+    try:
+        for one in found:
+            load_pem_x509_certificate(one).public_key()
+    except Exception:  # the parser has errors of several kinds
+        raise ValueError(f"not a PEM certificate in the {what}") from None
+    return found
+
+
+def _check_key(certificate: bytes, key: bytes) -> None:
+    """A key with a passphrase must not get to OpenSSL, which would ask the terminal for it."""
+    from cryptography.hazmat.primitives.serialization import load_pem_private_key
+    from cryptography.x509 import load_pem_x509_certificate
 
     try:
-        blocks = re.findall(rb"-----BEGIN CERTIFICATE-----.*?-----END CERTIFICATE-----", ca or b"", re.DOTALL)
-        if ca is not None and not blocks:
-            raise ValueError("no certificate in the CA file")
-        authorities = trustRootFromCertificates([Certificate.loadPEM(block) for block in blocks]) if blocks else None
-        own = None if certificate is None else PrivateCertificate.loadPEM(certificate + b"\n" + (key or b""))
-    except Error as error:
-        raise ValueError(f"not a PEM certificate or key: {error}") from None
-    return authorities, own
+        private = load_pem_private_key(key, None)
+    except TypeError:
+        raise ValueError("the client's key is protected by a passphrase") from None
+    except Exception:  # the parser has errors of several kinds
+        raise ValueError("not a PEM key of the client") from None
+    if private.public_key() != load_pem_x509_certificate(certificate).public_key():
+        raise ValueError("the client's key is not that of its certificate")
+
+
+@implementer(IOpenSSLClientConnectionCreator)
+class _Unverified:
+    """Believes any server."""
+
+    def __init__(self, host: str, own: Any, options: "dict[str, Any]"):
+        from twisted.internet.ssl import CertificateOptions
+
+        if own is not None:
+            options = {**options, "privateKey": own.privateKey.original, "certificate": own.original}
+        self._host = host
+        self._context = CertificateOptions(verify=False, **options).getContext()
+
+    def clientConnectionForTLS(self, _protocol: Any) -> Any:
+        from OpenSSL.SSL import Connection
+
+        connection = Connection(self._context, None)
+        if not re.fullmatch(r"[0-9.]+|.*:.*", self._host):
+            connection.set_tlsext_host_name(self._host.encode("idna"))
+        return connection

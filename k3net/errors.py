@@ -76,6 +76,18 @@ class NotFound(RequestError):
     status = 404
 
 
+class AlreadyThere(RequestError):
+    """What was to be created has a name that is taken."""
+
+    status = 409
+
+
+class Changed(RequestError):
+    """What was to be changed is no longer as the caller knows it."""
+
+    status = 412
+
+
 class TooManyRequests(RequestError):
     status = 429
 
