@@ -1,0 +1,32 @@
+"""How much failure is more than chance."""
+
+from math import comb, lgamma, log
+
+NOISE = 0.01
+"""The share of results that may be wrong without a verdict."""
+
+BROKEN = 0.75
+"""The share of its tests from which something is broken rather than shaky."""
+
+LOSSY = 0.05
+"""The share that is too much where no cause is found for it, and of the packets of a link."""
+
+_RISK = 0.002
+_CERTAIN = 16
+
+
+def broken(tests: int, failed: int, chances: int) -> bool:
+    """Whether `failed` of `tests` fail for a reason: most do, and noise seldom does so to one of `chances` such."""
+    if not tests or failed < BROKEN * tests:
+        return False
+    return tests > _CERTAIN or chances * comb(tests, failed) * NOISE**failed <= _RISK
+
+
+def beyond(tests: int, failed: int, rate: float, chances: int) -> bool:
+    """Whether a failure rate of `rate` (above 0) seldom fails so many tests, in none of `chances` such."""
+    ratio = (tests - failed) * rate / ((failed + 1) * (1 - rate))  # of the chances of one failure more, and less beyond
+    if failed <= rate * tests or ratio >= 1:
+        return False
+    ways = lgamma(tests + 1) - lgamma(failed + 1) - lgamma(tests - failed + 1)
+    exactly = ways + failed * log(rate) + (tests - failed) * log(1 - rate)
+    return exactly - log(1 - ratio) <= log(_RISK / chances)
