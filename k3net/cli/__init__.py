@@ -10,8 +10,20 @@ from k3net.cli.client import add_options
 from k3net.cli.text import escaped
 from k3net.errors import ConfigError, K3netError
 
-COMMANDS = ("nodes", "peers", "explain", "brake", "store", "consul", "config", "version", "completion")
-"""Modules of this package; the `add_parser(subparsers)` of each adds the command of its name.
+COMMANDS = (
+    "nodes",
+    "peers",
+    "explain",
+    "brake",
+    "store",
+    "consul",
+    "pod-cidr",
+    "cni-config",
+    "config",
+    "version",
+    "completion",
+)
+"""Modules of this package, `-` for `_`; the `add_parser(subparsers)` of each adds the command of its name.
 
 A command's default `run(args)` gives the exit code.
 """
@@ -28,7 +40,7 @@ def make_parser(commands: Sequence[str] = COMMANDS) -> argparse.ArgumentParser:
     add_options(parser, os.environ)
     subparsers = parser.add_subparsers(metavar="COMMAND", required=True, title="commands")
     for command in commands:
-        importlib.import_module(f"k3net.cli.{command}").add_parser(subparsers)
+        importlib.import_module(f"k3net.cli.{command.replace('-', '_')}").add_parser(subparsers)
     return parser
 
 
