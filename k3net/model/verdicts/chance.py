@@ -11,7 +11,7 @@ BROKEN = 0.75
 LOSSY = 0.05
 """The share that is too much where no cause is found for it, and of the packets of a link."""
 
-_RISK = 0.002
+_RISK = 0.001
 _CERTAIN = 16
 
 

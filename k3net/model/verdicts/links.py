@@ -44,7 +44,7 @@ def find_links(rounds: Samples, along: Samples = (), skip: Collection[Pair] = ()
     if not any(matrix.failures for matrix in rounds[0]):
         return links
     cells = max(matrix.tests for matrix in rounds[0])
-    candidates = _candidates(rounds[:2])
+    candidates = _candidates(rounds)
     if sum(row.bit_count() for row in candidates) > _CANDIDATES_PER_NODE * len(candidates):
         return links
     for one, row in enumerate(candidates):
@@ -55,18 +55,18 @@ def find_links(rounds: Samples, along: Samples = (), skip: Collection[Pair] = ()
 
 
 def _candidates(rounds: Samples) -> list[int]:
-    """Pairs (of a row and a higher bit) of which two results failed or more, one of them in the newest round."""
+    """Pairs (of a row and a higher bit) of which two results failed or more, one of them in the newest two rounds."""
     count = len(rounds[0][0].failed)
-    once, twice, newest = [0] * count, [0] * count, [0] * count
+    once, twice, recent = [0] * count, [0] * count, [0] * count
     for age, matrices in enumerate(rounds):
         for matrix in matrices:
             for rows in (matrix.failed, matrix.failed_by_target):
                 for node, mask in enumerate(rows):
                     twice[node] |= once[node] & mask
                     once[node] |= mask
-                    if age == 0:
-                        newest[node] |= mask
-    return [mask & recent & -(2 << node) for node, (mask, recent) in enumerate(zip(twice, newest, strict=True))]
+                    if age < 2:
+                        recent[node] |= mask
+    return [mask & late & -(2 << node) for node, (mask, late) in enumerate(zip(twice, recent, strict=True))]
 
 
 def _judge(links: Links, pair: Pair, rounds: Samples, along: Samples, cells: int) -> None:

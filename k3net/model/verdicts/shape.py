@@ -71,7 +71,7 @@ def shape_of(matrix: Matrix) -> Shape:
         return Shape.of(count)
     good, bad = _edges(matrix)
     touched = sum(1 << node for node in range(count) if good[node] | bad[node])
-    sets = _sets(good, bad, touched)
+    sets = _sets(matrix, good, bad, touched)
     if _nothing_passes(matrix, touched.bit_count(), sets):
         return Shape([(1 << count) - 1] * count, everything=True)
     groups = _groups(matrix, sets)
@@ -111,7 +111,7 @@ def _edges(matrix: Matrix) -> tuple[list[int], list[int]]:
     return good, bad
 
 
-def _sets(good: Sequence[int], bad: Sequence[int], free: int) -> list[int]:
+def _sets(matrix: Matrix, good: Sequence[int], bad: Sequence[int], free: int) -> list[int]:
     """Sets of two or more nodes each of which has more good links than bad ones into its set."""
     found: list[int] = []
     for _ in range(2 * _MOST_SETS):
@@ -119,10 +119,18 @@ def _sets(good: Sequence[int], bad: Sequence[int], free: int) -> list[int]:
         if seed is None or not good[seed] & free or len(found) == _MOST_SETS:
             break
         members = _grown(good, bad, free, (good[seed] & free) | 1 << seed)
-        if members.bit_count() > 1:
+        if _is_set(matrix, members):
             found.append(members)
         free &= ~(members | 1 << seed)
     return found
+
+
+def _is_set(matrix: Matrix, members: int) -> bool:
+    """Whether these are two or more; of two, both must have tested it, or else one false result made them a set."""
+    if members.bit_count() == 2:
+        one, two = bits(members)
+        return bool(matrix.measured[one] >> two & matrix.measured[two] >> one & 1)
+    return members.bit_count() > 2
 
 
 def _grown(good: Sequence[int], bad: Sequence[int], free: int, members: int) -> int:
@@ -140,17 +148,17 @@ def _grown(good: Sequence[int], bad: Sequence[int], free: int, members: int) -> 
 
 
 def _groups(matrix: Matrix, sets: Sequence[int]) -> list[int]:
-    """The sets, those joined between which it is not shown that nothing passes; the largest first."""
+    """The sets between which nothing passes, the largest first; those between which nothing was tested are one.
+
+    A set between which and a larger one something passes is none: its nodes are judged one by one.
+    """
     groups: list[int] = []
-    for each in sets:
-        joined, apart = each, []
-        for group in groups:
-            tests, failed = _between(matrix, each, group)
-            if broken(tests, failed, len(matrix.measured)):
-                apart.append(group)
-            else:
-                joined |= group
-        groups = [*apart, joined]
+    for each in sorted(sets, key=lambda mask: (-mask.bit_count(), mask & -mask)):
+        counts = [_between(matrix, each, group) for group in groups]
+        if all(not tests or broken(tests, failed, len(matrix.measured)) for tests, failed in counts):
+            beside = [group for group, (tests, _) in zip(groups, counts, strict=True) if not tests]
+            groups = [group for group in groups if group not in beside]
+            groups.append(sum(beside) + each)
     return sorted(groups, key=lambda group: (-group.bit_count(), group & -group))
 
 
