@@ -62,6 +62,8 @@ def parse_answer(data: bytes, identifier: int, name: str, kind: int) -> Answer |
         return None
     if not message.answer or message.id != identifier or not same:
         return None
+    if len(message.answers) < _HEADER.unpack_from(data)[3] and not message.trunc:  # the parser passes over a broken end
+        return None
     wanted: list[Any] = [record.payload for record in message.answers if record.type == kind]
     addresses = [record.dottedQuad() if kind == dns.A else _ipv6(record) for record in wanted[:_MOST_ADDRESSES]]
     return Answer(_RCODES.get(message.rCode, f"RCODE{message.rCode}"), tuple(addresses), bool(message.trunc))
