@@ -19,6 +19,9 @@ from k3net.services import Dependency
 from k3net.store.interface import Listing, OpenDriver, Outcomes
 from k3net.store.threaded_clusters import ThreadedClusters
 
+_WRITES = frozenset({"apply", "write_cluster", "add_receipts"})
+_UNREPEATED = 10.0
+
 
 class ThreadedStore(ThreadedClusters, Service):
     """The verbs of IStore as Deferreds; `open_driver()` is called in the thread, again by each call until it succeeds.
@@ -26,7 +29,7 @@ class ThreadedStore(ThreadedClusters, Service):
     A call that takes longer than `deadline` seconds fails with StoreUnavailable, its outcome unknown; while it hangs,
     further calls fail at once, as they do with StoreOverloaded when `queue` calls are under way or waiting.
     `last_success` and `unavailable_since` are times of `reactor`, or None; `last_error` is a text or "". A store that
-    does not take a write is unavailable, however well it reads, until it takes one or was listed twice with none asked.
+    does not take a write is unavailable, however well it reads, until it takes one or nobody asked again for 10 s.
     `took(verb, seconds)` is told of each call that was answered, `missed()` of each that was not.
     Stopping waits `grace` seconds for what was asked before, then leaves the thread to the end of the process.
     """
@@ -56,7 +59,8 @@ class ThreadedStore(ThreadedClusters, Service):
         self.name = name
         self.last_success: float | None = None
         self.unavailable_since: float | None = None
-        self._listings_to_trust = 0
+        self._refuses_writes = False
+        self._forgets: Any = None
         self.last_error = ""
 
     @property
@@ -85,6 +89,7 @@ class ThreadedStore(ThreadedClusters, Service):
 
     def stopService(self) -> "Deferred[None] | None":
         super().stopService()
+        self._remember()
         thread, self._thread = self._thread, None
         if thread is None:
             return None
@@ -128,6 +133,8 @@ class ThreadedStore(ThreadedClusters, Service):
             return fail(StoreUnavailable(f"{self.name}: still busy with a call that timed out; not begun"))
         if len(self._calls) >= self._queue:
             return fail(StoreOverloaded(f"{self.name} overloaded: {self._queue} calls are waiting; not begun"))
+        if verb in _WRITES:
+            self._remember()
         calls = self._calls
 
         def late() -> None:
@@ -151,21 +158,29 @@ class ThreadedStore(ThreadedClusters, Service):
         return call.result
 
     def _succeeded(self, verb: str) -> None:
-        if verb == "apply":
-            self._listings_to_trust = 0
-        elif verb == "list" and self._listings_to_trust:
-            self._listings_to_trust -= 1
-        if self._listings_to_trust:
-            return
+        if verb in _WRITES or not self._refuses_writes:
+            self._is_well()
+        elif self._forgets is None:
+            self._forgets = self._reactor.callLater(_UNREPEATED, self._is_well)
+
+    def _is_well(self) -> None:
+        self._remember()
+        self._refuses_writes = False
         if self.unavailable_since is not None:
             self._log.info("{store} answers again", store=self.name)
         self.last_success = self._reactor.seconds()
         self.unavailable_since = None
         self.last_error = ""
 
+    def _remember(self) -> None:
+        """A refused write is not to be forgotten yet."""
+        timer, self._forgets = self._forgets, None
+        if timer is not None and timer.active():
+            timer.cancel()
+
     def _failed(self, verb: str, error: str) -> None:
-        if verb == "apply":
-            self._listings_to_trust = 2
+        self._remember()
+        self._refuses_writes |= verb in _WRITES
         if self.unavailable_since is None:
             self.unavailable_since = self._reactor.seconds()
         if error != self.last_error:

@@ -41,6 +41,24 @@ class Gate(MemoryStore):
         self.closed += 1
 
 
+class Refusing(MemoryStore):
+    """A store that reads, if `readable`, and takes writes only if `writable`, after `held()`."""
+
+    readable, writable = True, False
+    held = staticmethod(lambda: None)
+
+    def list(self):
+        if not self.readable:
+            raise StoreUnavailable("away")
+        return super().list()
+
+    def apply(self, steps):
+        self.held()
+        if not self.writable:
+            raise StoreUnavailable("read-only")
+        return super().apply(steps)
+
+
 class ThreadedStoreTests(SynchronousTestCase):
     def setUp(self):
         self.turns = Turns()
@@ -134,21 +152,21 @@ class ThreadedStoreTests(SynchronousTestCase):
         self.assertEqual(([verb for verb, _ in took], len(missed)), (["get", "list"], 1))
         self.assertTrue(all(seconds >= 0 for _, seconds in took))
 
-    def test_a_store_that_reads_but_does_not_write_is_unavailable_until_it_writes(self):
-        class ReadOnly(MemoryStore):
-            writable = False
-
-            def apply(self, steps):
-                if not self.writable:
-                    raise StoreUnavailable("read-only")
-                return super().apply(steps)
-
-        driver = ReadOnly(self.shared)
+    def refusing(self):
+        driver = Refusing(self.shared)
         store = self.started(lambda: driver)
-        for _ in range(3):
+        self.fails(store.apply([]))
+        return driver, store
+
+    def fails(self, call):
+        with self.assertRaises(StoreUnavailable):
+            self.turns.wait(call)
+
+    def test_a_store_that_reads_but_does_not_write_is_unavailable_until_it_writes(self):
+        driver, store = self.refusing()
+        for _ in range(30):
             self.turns.wait(store.list())
-            with self.assertRaises(StoreUnavailable):
-                self.turns.wait(store.apply([]))
+            self.fails(store.apply([]))
             self.turns.advance(1)
         self.turns.wait(store.list())
         self.assertEqual((store.unavailable_since, store.last_error), (0.0, "read-only"))
@@ -157,17 +175,34 @@ class ThreadedStoreTests(SynchronousTestCase):
         self.assertEqual((store.unavailable_since, store.last_error), (None, ""))
 
     def test_a_refused_write_that_nobody_repeats_does_not_spoil_the_store_for_ever(self):
-        class ReadOnly(MemoryStore):
-            def apply(self, steps):
-                raise StoreUnavailable("read-only")
+        _, store = self.refusing()
+        self.turns.wait(store.list())
+        self.turns.advance(9)
+        self.assertEqual(store.unavailable_since, 0.0)
+        self.turns.advance(1)
+        self.assertEqual((store.unavailable_since, store.last_error), (None, ""))
 
-        store = self.started(lambda: ReadOnly(self.shared))
-        with self.assertRaises(StoreUnavailable):
-            self.turns.wait(store.apply([]))
+    def test_a_store_that_reads_no_more_is_not_well_for_having_read_before(self):
+        driver, store = self.refusing()
         self.turns.wait(store.list())
-        self.assertIsNotNone(store.unavailable_since)
+        driver.readable = False
+        self.fails(store.list())
+        self.turns.advance(60)
+        self.assertEqual(store.unavailable_since, 0.0)
+
+    def test_a_store_is_not_well_while_a_write_that_was_refused_is_tried_again(self):
+        driver, store = self.refusing()
         self.turns.wait(store.list())
-        self.assertIsNone(store.unavailable_since)
+        self.turns.advance(9)
+        entered, leave = Event(), Event()
+        self.addCleanup(leave.set)
+        driver.held = lambda: (entered.set(), leave.wait(20))
+        again = store.apply([])
+        entered.wait(20)
+        self.turns.advance(5)
+        self.assertEqual(store.unavailable_since, 0.0)
+        leave.set()
+        self.fails(again)
 
     def test_more_calls_than_the_queue_holds_fail_at_once(self):
         store = self.started(queue=3)
