@@ -309,20 +309,6 @@ def test_in_the_background_a_port_that_is_taken_is_told_to_who_started_it(home):
     assert "Couldn't listen on" in (home.folder / "twistd.log").read_text()
 
 
-def test_ten_starts_that_end_by_kill_leave_a_store_that_can_be_read(home):
-    for i in range(10):
-        process = home.start(f"--node-name=n{i}")
-        until(lambda name=f"n{i}": home.ready(name) == ("True", "LANDiscovery"))
-        process.kill()
-        until(lambda: not home.healthy())
-    with closing(sqlite3.connect(home.database)) as connection:
-        assert connection.execute("pragma integrity_check").fetchone() == ("ok",)
-        names = [name for (name,) in connection.execute("select name from nodes order by name")]
-    assert names == [f"n{i}" for i in range(10)]
-    home.start()
-    until(lambda: len(json.loads(home.get("/api/v1/nodes"))["items"]) == 10)
-
-
 def test_the_service_manager_hears_of_start_reload_and_stop(home):
     path = str(home.folder / "notify")
     with closing(socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)) as manager:
