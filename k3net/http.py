@@ -4,7 +4,7 @@ Twisted's Agent asks and treq collects. treq's client is left out: it keeps cook
 ask an IPv6 address (hyperlink takes it for a name to encode).
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from io import BytesIO
 from typing import Any
@@ -85,7 +85,7 @@ def fetch(
     method: str,
     url: str,
     *,
-    headers: "dict[str, str] | None" = None,
+    headers: "Mapping[str, str | list[str]] | None" = None,
     data: "bytes | None" = None,
     timeout: float = 5.0,
     max_bytes: int = 1 << 20,
@@ -142,8 +142,13 @@ class _Attempt:
         self._late = False
         self.full = False
 
-    def ask(self, method: str, headers: "dict[str, str]", data: "bytes | None") -> Any:
-        sent = Headers({"Accept-Encoding": ["identity"], **{name: [value] for name, value in headers.items()}})
+    def ask(self, method: str, headers: "Mapping[str, str | list[str]]", data: "bytes | None") -> Any:
+        sent = Headers(
+            {
+                "Accept-Encoding": ["identity"],
+                **{name: [value] if isinstance(value, str) else value for name, value in headers.items()},
+            }
+        )
         body: Any = None if data is None else _Body(data)
         agent = Agent.usingEndpointFactory(self._reactor, self)
         return agent.request(method.encode("ascii"), self._url.encode("ascii"), sent, body)

@@ -1,0 +1,1 @@
+"""The clusters that every instance knows: kept, guarded, and asked whether they answer."""
