@@ -1,6 +1,6 @@
 """One request: found in the table, its body capped, its answer written."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from http import HTTPStatus
 from io import BytesIO
 from typing import Any
@@ -19,6 +19,7 @@ from k3net.web.resource import (
     NO_BODY_LIMIT,
     BodyTooLarge,
     InternalError,
+    JSONPieces,
     JSONStream,
     RequestView,
     Route,
@@ -41,6 +42,7 @@ class Request(http.Request):
     route: "Route | None" = None
     limit = NO_BODY_LIMIT
     stream: "Stream | None" = None
+    speaks_for: "frozenset[str] | None" = None
     _received = 0
     _gone = False
     _refused: "RequestError | None" = None
@@ -51,16 +53,20 @@ class Request(http.Request):
         self._site = site = self.channel.site
         if len(self.requestHeaders.getRawHeaders(b"Host") or ()) > 1:
             raise BadRequest("more than one Host header")
-        for check in site.checks:
-            check(self)
+        missing = None
         try:
             self.route, self._values = site.table.match(method.decode("ascii"), target.split(b"?", 1)[0])
             if self.route.body is not None:
                 self.limit = self.route.max_body
         except RequestError as error:
+            missing = error
+        own = self.route.checks if self.route is not None else None
+        for check in site.checks if own is None else own:
+            check(self)
+        if missing is not None:
             if length != 0:
-                raise
-            self._refused = error
+                raise missing
+            self._refused = missing
         if length is not None and length > self.limit:
             raise BodyTooLarge(f"at most {self.limit} bytes")
 
@@ -103,18 +109,22 @@ class Request(http.Request):
             peer=self.peer,
             header=self.getHeader,
             body=self.route.decode(self.getHeader("content-type"), self.content.read()),
+            speaks_for=self.speaks_for,
         )
         return self.route.answer(view)
 
     def _write(self, answer: Any) -> None:
         if self._gone:
             return
-        if isinstance(answer, JSONStream):
+        if isinstance(answer, (JSONStream, JSONPieces)):
             self.setHeader(b"Content-Type", JSON_TYPE.encode())
+            if isinstance(answer, JSONPieces):
+                self.setHeader(b"Content-Length", str(sum(map(len, answer.pieces))).encode())
             if self.method == b"HEAD":
                 self.finish()
             else:
-                self.stream = Stream(self, answer)
+                pieces = _pieces(answer) if isinstance(answer, JSONStream) else _joined(answer.pieces)
+                self.stream = Stream(self, pieces)
                 self.registerProducer(self.stream, True)
                 self.stream.resumeProducing()
         elif isinstance(answer, Text):
@@ -155,12 +165,12 @@ class Request(http.Request):
 
 @implementer(IPushProducer)
 class Stream:
-    """Encodes a JSONStream in pieces of about 64 KiB, one per turn of the reactor, while the client takes them."""
+    """Sends a large document in pieces, one per turn of the reactor, while the client takes them."""
 
-    def __init__(self, request: Request, answer: JSONStream):
+    def __init__(self, request: Request, pieces: Iterator[bytes]):
         self._request = request
         self._call_later = request.channel.site.clock.callLater
-        self._pieces = _pieces(answer)
+        self._pieces = pieces
         self._call: Any = None
         self._ended = False
 
@@ -194,7 +204,22 @@ class Stream:
         self._request.write(piece)
 
 
+def _joined(pieces: Sequence[bytes]) -> Iterator[bytes]:
+    """The same in pieces of 64 KiB or more."""
+    small: list[bytes] = []
+    size = 0
+    for piece in pieces:
+        small.append(piece)
+        size += len(piece)
+        if size >= CHUNK:
+            yield b"".join(small)
+            small, size = [], 0
+    if small:
+        yield b"".join(small)
+
+
 def _pieces(answer: JSONStream) -> Iterator[bytes]:
+    """Of about 64 KiB, encoded one after the other."""
     buffer = bytearray(answer.prefix)
     encode = ENCODER.encode
     for index, item in enumerate(answer.items):

@@ -1,7 +1,7 @@
 """The route table: what a request asks for, what an answer may be, and how an error becomes JSON."""
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import unquote_to_bytes
@@ -74,8 +74,18 @@ class JSONStream:
 
 
 @dataclass(frozen=True)
+class JSONPieces:
+    """A large JSON document in pieces that are encoded already, sent one after the other."""
+
+    pieces: Sequence[bytes]
+
+
+@dataclass(frozen=True)
 class RequestView:
-    """What an answer may know of its request; texts are decoded, `body` is of the route's type."""
+    """What an answer may know of its request; texts are decoded, `body` is of the route's type.
+
+    `speaks_for` are the addresses its token is bound to; None is a token that is not, or no token at all.
+    """
 
     method: str
     path: Mapping[str, str]
@@ -83,14 +93,16 @@ class RequestView:
     peer: str
     header: Callable[[str], "str | None"]
     body: Any = None
+    speaks_for: "frozenset[str] | None" = None
 
 
 @dataclass(frozen=True)
 class Route:
     """One method of one path (`/api/v1/nodes/{name}`); `answer(view)` gives a value or an answer, or a Deferred of one.
 
-    A route with a `body` type takes JSON of at most `max_body` bytes. `query` maps parameter to meaning. `returns` is a
-    type msgspec knows, or a content type for text.
+    A route with a `body` type takes JSON of at most `max_body` bytes; what does not fit raises `unfit(message,
+    details)`. `checks` stand in for the listener's. `query` maps parameter to meaning. `returns` is a type msgspec
+    knows, or a content type for text.
     """
 
     method: str
@@ -101,6 +113,8 @@ class Route:
     body: Any = None
     max_body: int = 1 << 16
     returns: Any = None
+    unfit: "Callable[[str, str], RequestError]" = BadBody
+    checks: "tuple[Callable[[Any], None], ...] | None" = None
 
     @property
     def parameters(self) -> "list[str]":
@@ -116,7 +130,7 @@ class Route:
             return msgspec.json.decode(raw, type=self.body)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             message, _, at = str(error).partition(" - at ")
-            raise BadBody(message, at.strip("`")) from None
+            raise self.unfit(message, at.strip("`")) from None
 
 
 class Table:

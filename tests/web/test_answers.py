@@ -13,8 +13,20 @@ from twisted.internet.task import deferLater
 from twisted.internet.threads import deferToThread
 from twisted.trial.unittest import TestCase
 
-from k3net.errors import NotFound
-from k3net.web.resource import JSON, JSONStream, Route, Text
+from k3net.errors import BadRequest, NotFound, Unauthorized
+from k3net.web.resource import JSON, JSONPieces, JSONStream, Route, Text
+
+PIECES = [b"[", b'"%b",' % (b"a" * 100_000), b"1," * 70_000, b"2]"]
+
+
+def no_entry(_):
+    raise Unauthorized("not here")
+
+
+class OddProbe(BadRequest):
+    def __init__(self, message, details):
+        super().__init__(message)
+        self.details = details
 
 
 class Probe(msgspec.Struct):
@@ -39,7 +51,10 @@ class AnswerTests(TestCase):
                 Route("GET", "/pending", self.pend),
                 Route("GET", "/many", lambda _: JSONStream(b"[", ({"n": n} for n in range(50000)), b"]")),
                 Route("GET", "/cut", lambda _: JSONStream(b"[", (1 // (40000 - n) for n in range(50000)), b"]")),
+                Route("GET", "/pieces", lambda _: JSONPieces(PIECES)),
+                Route("GET", "/guarded", lambda _: "open", checks=(no_entry,)),
                 Route("POST", "/probes", lambda view: view.body, body=Probe, max_body=1000),
+                Route("POST", "/odd-probes", lambda view: view.body, body=Probe, unfit=OddProbe),
             ],
         )
 
@@ -53,6 +68,29 @@ class AnswerTests(TestCase):
     async def ask(self, target, *headers, **how):
         [answer] = await talk(self.listener.port, request(target, *headers, **how))
         return answer
+
+    async def test_pieces_that_are_encoded_already_are_sent_as_they_are(self):
+        answer = await self.ask("/pieces")
+        self.assertEqual(answer.headers["content-length"], str(sum(map(len, PIECES))))
+        self.assertEqual(answer.body, b"".join(PIECES))
+        head = await self.ask("/pieces", method="HEAD")
+        self.assertEqual((head.headers["content-length"], head.body), (answer.headers["content-length"], b""))
+
+    async def test_a_route_may_have_checks_of_its_own(self):
+        self.assertEqual((await self.ask("/guarded")).status, 401)
+        self.assertEqual((await self.ask("/text")).status, 200)
+        closed = listening(
+            self, [Route("GET", "/open", lambda _: 1, checks=()), Route("GET", "/a", lambda _: 1)], checks=[no_entry]
+        )
+        statuses = []
+        for path in ("/open", "/a", "/nowhere"):
+            [answer] = await talk(closed.port, request(path))
+            statuses.append(answer.status)
+        self.assertEqual(statuses, [200, 401, 401])
+
+    async def test_a_route_may_have_an_error_of_its_own_for_a_body_that_does_not_fit(self):
+        answer = await self.ask("/odd-probes", "Content-Type: application/json", method="POST", body=b'{"node": 1}')
+        self.assertEqual((answer.status, answer.json["code"], answer.json["details"]), (400, "ODD_PROBE", "$.node"))
 
     async def test_text_and_values_say_what_they_are(self):
         text = await self.ask("/text")
