@@ -10,10 +10,11 @@ from k3net.errors import CorruptRecord, StoreUnavailable
 from k3net.model.node import Node
 from k3net.model.plan import Step
 from k3net.store import records
+from k3net.store.etcd_claims import EtcdClaims
 from k3net.store.etcd_clusters import EtcdClusters
 from k3net.store.etcd_rpc import Login, TooLarge, Wire, rpc
 from k3net.store.guard import judge
-from k3net.store.interface import Conflict, Done, IStore, Listing, Outcome, Outcomes, Refused
+from k3net.store.interface import Conflict, Done, Found, IStore, Listing, Outcome, Outcomes, Refused
 
 NODES = b"/kubernetes//v1/Node/"
 """Before each Node's name; the API group, which is empty, stands between two of the slashes."""
@@ -28,7 +29,7 @@ _NEVER = -1
 
 
 @implementer(IStore)
-class EtcdStore(EtcdClusters):
+class EtcdStore(EtcdClusters, EtcdClaims):
     """Key `/kubernetes//v1/Node/<name>` holds a Node's JSON, and `/k3net/id` the store's id.
 
     The number in a version is etcd's `mod_revision`. A revision belongs to one transaction of the whole cluster, so
@@ -73,10 +74,11 @@ class EtcdStore(EtcdClusters):
         if kv is None:
             self._write([(IDENTITY, 0, str(uuid4()))])  # or another was quicker
             [kv] = self._read([IDENTITY])
-        text = "" if kv is None else kv.value.decode(errors="replace")
-        if not (text.isprintable() and text.strip()):
-            raise StoreUnavailable("etcd store: /k3net/id holds no id; delete that key")
-        return str(text)
+        return _identity(kv)
+
+    def look(self) -> Found:
+        [kv] = self._read([IDENTITY])
+        return Found(self.list(), "" if kv is None else _identity(kv))
 
     def check(self) -> str:
         try:
@@ -173,6 +175,13 @@ def _record(kv: Any) -> "Node | CorruptRecord":
     if not _fits(name) or _key(name) != kv.key:
         return CorruptRecord(name, "its key holds no name")
     return records.read(name, kv.value, kv.mod_revision)
+
+
+def _identity(kv: Any) -> str:
+    text = "" if kv is None else kv.value.decode(errors="replace")
+    if not (text.isprintable() and text.strip()):
+        raise StoreUnavailable("etcd store: /k3net/id holds no id; delete that key")
+    return str(text)
 
 
 def _fits(name: str) -> bool:

@@ -7,11 +7,13 @@ from uuid import uuid4
 
 from zope.interface import implementer
 
+from k3net.model.claims import Claim
 from k3net.model.node import Node
 from k3net.model.plan import Step
 from k3net.store import records
 from k3net.store.guard import judge
-from k3net.store.interface import Done, IStore, Listing, Outcome, Outcomes
+from k3net.store.interface import Done, Found, IStore, Listing, Outcome, Outcomes
+from k3net.store.memory_claims import MemoryClaims
 from k3net.store.memory_clusters import MemoryClusters, SharedClusters
 
 
@@ -23,11 +25,12 @@ class Shared:
     number: int = 0
     texts: dict[str, tuple[int, bytes]] = field(default_factory=dict)
     clusters: SharedClusters = field(default_factory=SharedClusters)
+    claims: dict[str, Claim] = field(default_factory=dict)
     lock: Lock = field(default_factory=Lock)
 
 
 @implementer(IStore)
-class MemoryStore(MemoryClusters):
+class MemoryStore(MemoryClusters, MemoryClaims):
     """Keeps texts, as the others do, so that nobody's later change of a manifest reaches what is stored."""
 
     def __init__(self, shared: Shared | None = None):
@@ -59,6 +62,9 @@ class MemoryStore(MemoryClusters):
 
     def identity(self) -> str:
         return self._shared.identity
+
+    def look(self) -> Found:
+        return Found(self.list(), self.identity())
 
     def check(self) -> str:
         return records.complaint(self.list())

@@ -11,7 +11,8 @@ from k3net.model.node import Node
 from k3net.model.plan import Create, Heartbeat, Step
 from k3net.store import mysql_rows, mysql_tables, records
 from k3net.store.guard import judge
-from k3net.store.interface import Conflict, Done, IStore, Listing, Outcome, Outcomes, Refused
+from k3net.store.interface import Conflict, Done, Found, IStore, Listing, Outcome, Outcomes, Refused
+from k3net.store.mysql_claims import MysqlClaims
 from k3net.store.mysql_clusters import MysqlClusters
 from k3net.store.mysql_faults import Fault, Overtaken
 from k3net.store.mysql_rows import SELECT, Row
@@ -23,7 +24,7 @@ _LONGEST_UID = 255
 
 
 @implementer(IStore)
-class MysqlStore(MysqlClusters):
+class MysqlStore(MysqlClusters, MysqlClaims):
     """A row of table `k8s_core_v1_node` holds a Node, and the only row of `k3net_meta` the store's id.
 
     Each write is one statement whose condition is what was read: the digest of the whole row, which is the second part
@@ -65,6 +66,15 @@ class MysqlStore(MysqlClusters):
     def identity(self) -> str:
         with self._server.call():
             return self._server.unit(mysql_tables.identity)
+
+    def look(self) -> Found:
+        server = Server(self._login, lambda session: None, **self._timeouts)
+        try:
+            with server.call():
+                listing = _listing(server) if server.unit(mysql_tables.is_there) else []
+                return Found(listing, server.unit(mysql_tables.known_identity))
+        finally:
+            server.close()
 
     def check(self) -> str:
         server = Server(self._login, mysql_tables.examine, **self._timeouts)

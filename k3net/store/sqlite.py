@@ -3,7 +3,7 @@
 import os
 import sqlite3
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -15,7 +15,8 @@ from k3net.model.node import Node
 from k3net.model.plan import Step
 from k3net.store import records
 from k3net.store.guard import judge, only_beats
-from k3net.store.interface import Done, IStore, Listing, Outcome, Outcomes
+from k3net.store.interface import Done, Found, IStore, Listing, Outcome, Outcomes
+from k3net.store.sqlite_claims import SqliteClaims
 from k3net.store.sqlite_clusters import SqliteClusters
 
 LAYOUT = 1
@@ -50,7 +51,7 @@ _MEANINGS = {
 
 
 @implementer(IStore)
-class SqliteStore(SqliteClusters):
+class SqliteStore(SqliteClusters, SqliteClaims):
     """Table `nodes` holds name, manifest (the JSON text) and version; `meta` the store's id, layout and last version.
 
     The file is opened by the first call, anew after any error, and when another file has taken its place.
@@ -65,8 +66,7 @@ class SqliteStore(SqliteClusters):
 
     def list(self) -> Listing:
         with self._opened() as connection:
-            rows = connection.execute("select name, manifest, version from nodes").fetchall()
-        return [records.read(_text(name), manifest, version) for name, manifest, version in rows]
+            return _listing(connection)
 
     def get(self, name: str) -> Node | None:
         with self._opened() as connection:
@@ -99,17 +99,27 @@ class SqliteStore(SqliteClusters):
         with self._opened() as connection:
             return _text(_meta(connection)["identity"])
 
+    def look(self) -> Found:
+        if not os.path.exists(self._path):
+            return Found([], "")
+        with self._looked_at() as (connection, tables):
+            listing = _listing(connection) if "nodes" in tables else []
+            return Found(listing, _text(_meta(connection)["identity"]) if "meta" in tables else "")
+
     def check(self) -> str:
         if not os.path.exists(self._path):  # not to make it: it would belong to whoever asks
             place = next(parent for parent in self._path.parents if os.path.exists(parent))
             usable = place.is_dir() and os.access(place, os.W_OK | os.X_OK, effective_ids=True)
             return "" if usable else f"sqlite store {self._path}: {place} is not this user's to write; change its owner"
         try:
-            with self._opened() as connection:
+            with self._looked_at() as (connection, tables):
                 connection.execute("begin immediate")
-                connection.execute("update meta set value = value + 1 where key = 'version'")
+                if "meta" in tables:
+                    connection.execute("update meta set value = value + 1 where key = 'version'")
+                else:
+                    connection.execute("create table meta (key)")
                 connection.execute("rollback")
-            wrong = records.complaint(self.list())
+            wrong = records.complaint(self.look().listing)
         except StoreUnavailable as error:
             return str(error)
         return wrong and f"sqlite store {self._path}: {wrong}"
@@ -128,8 +138,26 @@ class SqliteStore(SqliteClusters):
 
     @contextmanager
     def _opened(self) -> Iterator[sqlite3.Connection]:
-        try:
+        with self._faults():
             yield self._connect()
+
+    @contextmanager
+    def _looked_at(self) -> "Iterator[tuple[sqlite3.Connection, set[str]]]":
+        """A connection that makes no file and no table, and the tables that there are."""
+        where, wait = f"{self._path.as_uri()}?mode=rw", self._busy_timeout
+        with self._faults(), closing(sqlite3.connect(where, uri=True, timeout=wait, isolation_level=None)) as connection:
+            connection.text_factory = bytes
+            rows = connection.execute("select name from sqlite_master where type = 'table'")
+            tables = {_text(name) for (name,) in rows}
+            if "meta" in tables:
+                self._check_layout(connection)
+            yield connection, tables
+
+    @contextmanager
+    def _faults(self) -> Iterator[None]:
+        """Whatever fails closes the connection, and what sqlite says leaves as StoreUnavailable."""
+        try:
+            yield
         except (sqlite3.Error, OSError) as error:
             self.close()
             reason = error.strerror if isinstance(error, OSError) else _MEANINGS.get(str(error))
@@ -157,14 +185,17 @@ class SqliteStore(SqliteClusters):
         connection.executescript(_SETTINGS)
         if connection.execute("select 1 from sqlite_master where name = 'meta'").fetchone() is None:
             self._make(connection)
+        self._check_layout(connection)
+        connection.create_function("k3net_managed", 2, _managed)
+        connection.create_function("k3net_only_beats", 3, _only_beats)
+        connection.executescript(_GUARDS)
+
+    def _check_layout(self, connection: sqlite3.Connection) -> None:
         layout = _meta(connection).get("layout")
         if layout != LAYOUT:
             raise StoreUnavailable(
                 f"sqlite store {self._path}: its layout is {layout!r}, and this k3net knows {LAYOUT}; use a newer one"
             )
-        connection.create_function("k3net_managed", 2, _managed)
-        connection.create_function("k3net_only_beats", 3, _only_beats)
-        connection.executescript(_GUARDS)
 
     def _make(self, connection: sqlite3.Connection) -> None:
         [[mode]] = connection.execute("pragma journal_mode = wal")  # reading and writing do not wait for each other
@@ -179,6 +210,11 @@ class SqliteStore(SqliteClusters):
             [("layout", LAYOUT), ("identity", str(uuid4())), ("version", last)],
         )
         connection.execute("commit")
+
+
+def _listing(connection: sqlite3.Connection) -> Listing:
+    rows = connection.execute("select name, manifest, version from nodes").fetchall()
+    return [records.read(_text(name), manifest, version) for name, manifest, version in rows]
 
 
 def _meta(connection: sqlite3.Connection) -> "dict[str, Any]":

@@ -16,14 +16,15 @@ from k3net.log import make_logger
 from k3net.model.node import Node
 from k3net.model.plan import Step
 from k3net.services import Dependency
-from k3net.store.interface import Listing, OpenDriver, Outcomes
+from k3net.store.interface import Found, Listing, OpenDriver, Outcomes
+from k3net.store.threaded_claims import ThreadedClaims
 from k3net.store.threaded_clusters import ThreadedClusters
 
 _WRITES = frozenset({"apply", "write_cluster", "add_receipts"})
 _UNREPEATED = 10.0
 
 
-class ThreadedStore(ThreadedClusters, Service):
+class ThreadedStore(ThreadedClusters, ThreadedClaims, Service):
     """The verbs of IStore as Deferreds; `open_driver()` is called in the thread, again by each call until it succeeds.
 
     A call that takes longer than `deadline` seconds fails with StoreUnavailable, its outcome unknown; while it hangs,
@@ -78,6 +79,9 @@ class ThreadedStore(ThreadedClusters, Service):
 
     def identity(self) -> "Deferred[str]":
         return self._call("identity")
+
+    def look(self) -> "Deferred[Found]":
+        return self._call("look")
 
     def check(self) -> "Deferred[str]":
         return self._call("check")
