@@ -24,6 +24,7 @@ from k3net.reconciler.service import Reconciler
 from k3net.store import records
 from k3net.store.sqlite import SqliteStore
 from k3net.store.threaded import ThreadedStore
+from k3net.tap import collect_rarely
 
 PEERS = 10_000
 RUNS = 3
@@ -189,6 +190,7 @@ def plainly(world: World) -> float:
 
 async def figures(reactor: Any) -> list[Figure]:
     stay_on_first_core()
+    collect_rarely()
     found: Found = defaultdict(list)
     stalled: Stalled = defaultdict(list)
     for _ in range(RUNS):

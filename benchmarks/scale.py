@@ -19,6 +19,7 @@ from k3net.model.result import ProbeResult
 from k3net.reconciler.service import Reconciler
 from k3net.store.sqlite import SqliteStore
 from k3net.store.threaded import ThreadedStore
+from k3net.tap import collect_rarely
 
 PEERS = 5000
 FIRST = 15.0
@@ -27,6 +28,7 @@ WINDOW = 60.0  # holds four probes of each peer, a proof or two by /info, and on
 
 async def figures(reactor: Any) -> list[Figure]:
     stay_on_first_core()
+    collect_rarely()
     with tempfile.TemporaryDirectory() as folder, Listeners("info", PEERS) as listeners:
         table, reasons = PeerTable(newcomers=PEERS), Counter[str]()
 

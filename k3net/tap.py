@@ -1,5 +1,6 @@
 """`twistd k3net`: the command line, and what it makes."""
 
+import gc
 import os
 import signal
 import sys
@@ -29,6 +30,7 @@ from k3net.log import make_logger, observer
 
 _LAST_GRACE = 15.0
 _LOOKUPS = 8
+_COLLECTIONS = (20_000, 5, 100)
 
 
 class Options(BaseOptions):
@@ -137,6 +139,7 @@ class Root(Service):
                 raise  # twistd tells the process that waits in the foreground, which would wait for ever otherwise
             print(f"k3net: {error}", file=sys.__stderr__)
             raise SystemExit(1) from None
+        collect_rarely()
 
     def stopService(self) -> Any:
         super().stopService()
@@ -175,6 +178,18 @@ class Root(Service):
         old, new = self._options.loaded.settings.log, loaded.settings.log
         if (old.format, old.path) != (new.format, new.path):
             yield "log.format and log.path are followed at the next start"
+
+
+def collect_rarely() -> None:
+    """Garbage collections that hold no turn of the reactor up; for a process that has started.
+
+    One of the oldest generation visits all there is: 0.2 to 0.5 s at 10,000 Nodes and peers, and by Python's own
+    thresholds each growth by a quarter brings one about. Little here is garbage that only a collection finds, and that
+    dies young: 20,000 objects, a few MiB, are visited in 15 ms. What the imports made stays and is visited no more.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(*_COLLECTIONS)
 
 
 def makeService(options: Options) -> IService:

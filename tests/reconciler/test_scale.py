@@ -7,6 +7,8 @@ from reconciler.world import Daemon, World
 from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
+from k3net.tap import collect_rarely
+
 MANY = 10_000
 LONGEST_TURN = 0.2
 """Seconds that a pass may take at a time: of the processor, so that a busy machine is no fault."""
@@ -51,9 +53,9 @@ class Turns:
 
 class ScaleTests(SynchronousTestCase):
     def setUp(self):
-        gc.collect()
-        gc.freeze()  # what the tests before left behind is no part of the daemon
         self.addCleanup(gc.unfreeze)
+        self.addCleanup(gc.set_threshold, *gc.get_threshold())
+        collect_rarely()  # what the tests before left behind is no part of the daemon
         self.world = World()
         self.d1 = self.world.daemon(through=self.in_turns)
         self.turns = self.d1.store
