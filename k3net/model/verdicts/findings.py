@@ -46,11 +46,10 @@ def find(
     shape = shape_of(path)
     if any(shape.explained):
         rounds = [layer.without(shape.explained) for layer in rounds]
-        other = [layer.without(shape.explained) for layer in other]
     ports = find_ports(rounds[0])
     closed = {protocol: found.cells(size) for protocol, found in ports.items()}
     samples = [_samples(layer, closed) for layer in rounds]
-    along = [] if beneath else [list(layer.by_protocol.values()) for layer in other]
+    along = [] if beneath else _along(other, shape)
     links = find_links([list(each.values()) for each in samples], along)
     dead = {*links.both, *((min(pair), max(pair)) for pair in links.one_way)}
     protocol_links = {}
@@ -70,6 +69,14 @@ def find(
         loss=Loss() if known.everything else find_loss(counts, rest, dead | set(known.links), known.nodes),
         cells=[large | small for large, small in zip(shape.explained, cells, strict=True)],
     )
+
+
+def _along(other: Sequence[Layer], shape: Shape) -> list[list[Matrix]]:
+    """The matrices of the other layer without what is larger than a link, its own or of `shape`."""
+    if not other:
+        return []
+    cells = [own | its for own, its in zip(shape.explained, shape_of(other[0].path).explained, strict=True)]
+    return [list(layer.without(cells).by_protocol.values()) for layer in other]
 
 
 def _samples(layer: Layer, closed: Mapping[str, Sequence[int]]) -> dict[str, Matrix]:
