@@ -332,6 +332,14 @@ def make_store_tests(make_store: Any) -> type[SynchronousTestCase]:  # noqa: C90
             self.assertEqual(self.store.get("n1").version, done.version)
             self.assertEqual(self.store.apply([Update(node("n1", by="us"), have.version)]), [Conflict("n1")])
 
+        def test_who_only_looks_finds_what_is_there(self):
+            self.assertEqual(self.store.look().listing, [])
+            nodes, identity = self.created("n1"), self.store.identity()
+            self.controller.put_raw("n2", b"{")
+            found = self.another().look()
+            self.assertEqual([record for record in found.listing if isinstance(record, Node)], nodes)
+            self.assertEqual((len(found.listing), found.identity), (2, identity))
+
         def test_a_check_finds_nothing_wrong_and_leaves_nothing_behind(self):
             self.assertEqual(self.store.check(), "")
             self.assertEqual(self.store.list(), [])

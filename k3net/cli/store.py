@@ -65,7 +65,9 @@ def _found(storage: StorageSettings, driver: Any, named: str) -> str:
             return "memory, each daemon for itself and until it ends"
         if storage.type == "sqlite" and not os.path.exists(storage.sqlite.path):
             return f"{named}, which is not there yet: the daemon makes it"
-        return f"{named}, {_count(driver.list())}, id {driver.identity()}"
+        found = driver.look()
+        identity = f"id {found.identity}" if found.identity else "no id yet: the first daemon makes it"
+        return f"{named}, {_count(found.listing)}, {identity}"
     finally:
         driver.close()
 

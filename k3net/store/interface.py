@@ -38,6 +38,14 @@ Outcomes = list[Outcome]
 Listing = list[Node | CorruptRecord]
 
 
+@dataclass(frozen=True)
+class Found:
+    """What is in a store; `identity` is "" while none was made."""
+
+    listing: Listing
+    identity: str
+
+
 class IStore(Interface):
     """A driver: blocking, and used by one thread, the one that calls it first.
 
@@ -61,6 +69,9 @@ class IStore(Interface):
 
     def identity():  # type: ignore[misc]
         """The store's id, a text: made once, kept in the store itself, the same for all who share it."""
+
+    def look():  # type: ignore[misc]
+        """A Found, for who is no daemon: no file, table or id is made that is not there."""
 
     def check():  # type: ignore[misc]
         """One line that says what is wrong with the store as a whole and what to do, or "" when all is well.

@@ -91,6 +91,12 @@ def identity(session: Session) -> str:
     return str(found[0][0])
 
 
+def known_identity(session: Session) -> str:
+    """The store's id, "" while nobody made one."""
+    found = session.rows(_IDENTITY) if session.rows(_IS_TABLE, (META,)) else []
+    return str(found[0][0]) if found else ""
+
+
 _ASKING = (
     "create table {table} like information_schema.k3net",
     "select 1 from {table} limit 0",

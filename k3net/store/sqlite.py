@@ -145,7 +145,10 @@ class SqliteStore(SqliteClusters, SqliteClaims):
     def _looked_at(self) -> "Iterator[tuple[sqlite3.Connection, set[str]]]":
         """A connection that makes no file and no table, and the tables that there are."""
         where, wait = f"{self._path.as_uri()}?mode=rw", self._busy_timeout
-        with self._faults(), closing(sqlite3.connect(where, uri=True, timeout=wait, isolation_level=None)) as connection:
+        with (
+            self._faults(),
+            closing(sqlite3.connect(where, uri=True, timeout=wait, isolation_level=None)) as connection,
+        ):
             connection.text_factory = bytes
             rows = connection.execute("select name from sqlite_master where type = 'table'")
             tables = {_text(name) for (name,) in rows}

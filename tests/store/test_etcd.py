@@ -19,7 +19,7 @@ from k3net.model.node import Node
 from k3net.model.observation import Observation
 from k3net.model.plan import Create, Update, plan
 from k3net.store.etcd import IDENTITY, NODES, EtcdStore
-from k3net.store.interface import Conflict, Done, Refused
+from k3net.store.interface import Conflict, Done, Found, Refused
 
 pytestmark = pytest.mark.requires("etcd", "etcdctl")
 
@@ -239,6 +239,11 @@ def test_the_controllers_record_and_a_corrupt_one_are_left_alone(store, controll
     assert kinds(store.apply(steps)) == [Refused, Conflict, Refused, Refused]
     assert {name: controller.raw(name) for name in texts} == texts
     assert "1 record is corrupt and left alone; mend or delete 'lab9'" in store.check()
+
+
+def test_a_check_and_a_look_put_no_key(store, server):
+    assert (store.check(), store.look()) == ("", Found([], ""))
+    assert server.ctl("get", "--prefix", "/") == ""
 
 
 def fill(raw):

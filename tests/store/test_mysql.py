@@ -13,7 +13,7 @@ from store.mysql_steps import kinds, refusal
 from k3net.config.settings import MysqlSettings
 from k3net.model.plan import Create, Update
 from k3net.store import opener
-from k3net.store.interface import Conflict, Done
+from k3net.store.interface import Conflict, Done, Found
 from k3net.store.mysql import MysqlStore
 
 pytestmark = pytest.mark.requires("mariadbd", "mariadb-install-db")
@@ -64,8 +64,8 @@ def test_many_that_open_an_empty_database_at_once_agree_and_each_name_is_created
         assert mariadb.sql("select count(*) from k8s_core_v1_node", database=database) == [(11,)]
 
 
-def test_a_check_makes_no_tables(mariadb, database, open_mysql):
-    assert open_mysql().check() == ""
+def test_a_check_and_a_look_make_no_tables(mariadb, database, open_mysql):
+    assert (open_mysql().check(), open_mysql().look()) == ("", Found([], ""))
     assert mariadb.sql("show tables", database=database) == []
 
 

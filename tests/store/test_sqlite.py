@@ -7,6 +7,7 @@ import subprocess
 import sys
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 from threading import Barrier
 from time import perf_counter
@@ -18,7 +19,7 @@ from store.controllers import SqliteController, text_of
 from k3net.errors import CorruptRecord, StoreUnavailable
 from k3net.model.node import Node
 from k3net.model.plan import Create, Update
-from k3net.store.interface import Done, Refused
+from k3net.store.interface import Done, Found, Refused
 from k3net.store.sqlite import SqliteStore
 
 NOBODY = 65534
@@ -323,10 +324,21 @@ def timed(f):
     return perf_counter() - begun
 
 
-def test_a_check_before_the_first_start_makes_no_file(tmp_path):
-    path = tmp_path / "var" / "k3net.db"
-    assert SqliteStore(str(path)).check() == ""
+def test_a_check_and_a_look_before_the_first_start_make_no_file(tmp_path):
+    store = SqliteStore(str(tmp_path / "var" / "k3net.db"))
+    assert (store.check(), store.look()) == ("", Found([], ""))
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("tables", ["", "create table nodes (name text primary key, manifest text, version integer);"])
+def test_a_check_and_a_look_make_no_table_in_a_file_that_is_there(path, tables):
+    path.touch()
+    with closing(sqlite3.connect(path)) as connection:
+        connection.executescript(tables)
+    before = path.read_bytes()
+    store = SqliteStore(str(path))
+    assert (store.check(), store.look()) == ("", Found([], ""))
+    assert (path.read_bytes(), list(path.parent.iterdir())) == (before, [path])
 
 
 def test_a_check_says_who_may_not_write_where(a_home):

@@ -63,6 +63,9 @@ class Blocking:
     def identity(self) -> Any:
         return self._wait("identity")
 
+    def look(self) -> Any:
+        return self._wait("look")
+
     def check(self) -> str:
         return self._wait("check")
 
