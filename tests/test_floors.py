@@ -14,9 +14,11 @@ FLOOR_OF_ROOM = {
         ["log", "services", "config", "metrics", "host", "neighbors", "pod_cidr", "http", "sd_notify", "credentials"], 1
     ),
     **dict.fromkeys(["probes", "store"], 1),
-    **dict.fromkeys(["discovery", "reconciler", "checker", "clusters"], 2),
+    **dict.fromkeys(["discovery", "reconciler", "checker", "clusters", "export"], 2),
     "web": 3,
-    **dict.fromkeys(["tap", "export_tap", "cli", "daemon", "parts", "status", "wiring", "wiring_consul"], 4),
+    **dict.fromkeys(
+        ["tap", "export_tap", "cli", "daemon", "parts", "status", "wiring", "wiring_blackbox", "wiring_consul", "wiring_checker"], 4
+    ),
 }
 FREE_TO_ALL = {"log", "services", "http"}
 MAY_HAVE_THE_REACTOR = {"tap", "export_tap", "cli"}

@@ -17,6 +17,7 @@ COMMANDS = (
     "brake",
     "store",
     "consul",
+    "export",
     "pod-cidr",
     "cni-config",
     "config",
