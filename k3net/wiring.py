@@ -38,6 +38,8 @@ from k3net.web.api import (
 from k3net.web.health import health_routes, probe_routes
 from k3net.web.resource import Route
 from k3net.web.site import Listener
+from k3net.wiring_checker import CONNECTIONS, CheckerWires, checker_doors
+from k3net.wiring_blackbox import blackbox_routes
 from k3net.wiring_consul import ConsulWires
 
 _LOOK = 5.0
@@ -57,7 +59,8 @@ def parts(daemon: Surroundings, s: Settings) -> Iterator[Part]:
         yield Part("mdns", (core, s.mdns, s.listen, s.liveness.peer_ttl), wires.mdns)
     yield from wires.consul.parts()
     yield Part("liveness", (core, s.liveness), wires.liveness)
-    yield Part("api", (core, s.api, s.metrics, s.consul), wires.api)
+    yield from wires.checker.parts()
+    yield Part("api", (core, s.api, s.metrics, s.blackbox, s.consul, wires.checker.identity), wires.api)
     if s.node.register_self:
         yield Part("own-node", (core, s.node, s.listen, s.mdns, wires.consul.identity), wires.own_node)
     yield Part("watchdog", (), daemon.notifier.watchdog)
@@ -67,6 +70,7 @@ def open_doors(s: Settings) -> Iterator[str]:
     """What an operator opened on purpose, and is told at every start."""
     if s.api.auth == "none" and not s.api.listen.on_loopback:
         yield f"api.auth is none: everybody who reaches {s.api.listen} reads this API"
+    yield from checker_doors(s)
 
 
 class _Wires:
@@ -79,6 +83,7 @@ class _Wires:
         self._name = str(s.node.name)
         self._peer_ttl = float(s.liveness.peer_ttl)
         self.consul = ConsulWires(daemon, s)
+        self.checker = CheckerWires(daemon, s)
 
     def store(self) -> ThreadedStore:
         longest = 2 * float(self._s.storage.etcd.dial_timeout) if self._s.storage.type == "etcd" else 0.0
@@ -174,12 +179,15 @@ class _Wires:
             *brake_routes(d.view.brake, d.view.release_brake),
             *peer_routes(d.view.peers),
             *consul_routes(self.consul.status),
+            *blackbox_routes(d, s),
+            *self.checker.routes(tokens),
             *status_routes(
                 lambda: self._readiness(tokens if guarded else None), d.metrics.expose if s.metrics.enabled else None
             ),
             Route("GET", "/api/v1/version", lambda _: {"version": __version__}, summary="Which k3net this is."),
         ]
-        return Listener(self._reactor, s.api.listen, described(routes, __version__), name="api", checks=checks)
+        room = CONNECTIONS if s.checker.server.enabled else {}
+        return Listener(self._reactor, s.api.listen, described(routes, __version__), name="api", checks=checks, **room)
 
     def own_node(self) -> OwnNode:
         s, d = self._s, self._daemon
@@ -257,7 +265,7 @@ class _Wires:
 
     def _readiness(self, tokens: "Tokens | None") -> tuple[bool, dict[str, Any]]:
         d = self._daemon
-        needs = list(d.dependencies())
+        needs = [*d.dependencies(), *self.checker.dependencies()]
         if tokens is not None and tokens.error:
             needs.append(Dependency("tokens", self._reactor.seconds(), tokens.error))
         return readiness(d.loops(), needs, [*d.alarms(), *open_doors(self._s)], self._reactor.seconds())

@@ -10,8 +10,8 @@ from k3net.model.duration import format_duration, parse_duration
 MOST_RESULTS = 10_000
 """In one report."""
 
-Ip = Annotated[str, Meta(min_length=2, max_length=45, pattern=r"^[0-9A-Fa-f.:]+$")]
-Name = Annotated[str, Meta(max_length=253, pattern=r"^[A-Za-z0-9._-]*$")]
+Ip = Annotated[str, Meta(min_length=2, max_length=45, pattern=r"^[0-9A-Fa-f.:]+$(?!\n)")]
+Name = Annotated[str, Meta(max_length=253, pattern=r"^[A-Za-z0-9._-]*$(?!\n)")]
 Count = Annotated[int, Meta(ge=0, le=1_000_000)]
 LongDuration = Annotated[str, Meta(max_length=40)] | Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)]
 Ping = Literal["reachable", "unreachable", ""]
@@ -23,7 +23,7 @@ class Heartbeat(Struct, frozen=True, gc=False, omit_defaults=True):
 
     node_ip: Ip
     pod_ip: Ip
-    pod_name: Annotated[str, Meta(min_length=1, max_length=253, pattern=r"^[A-Za-z0-9._-]+$")]
+    pod_name: Annotated[str, Meta(min_length=1, max_length=253, pattern=r"^[A-Za-z0-9._-]+$(?!\n)")]
     namespace: Name = ""
     timestamp: datetime | None = None
     node_name: Name = ""

@@ -1,0 +1,193 @@
+"""The agents that live, the bit each has in the masks, and which of them speaks from an address."""
+
+import heapq
+from collections import OrderedDict
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from k3net.checker.wire import Heartbeat
+from k3net.errors import RequestError
+
+MOST_CLIENTS = 10_000
+MOST_STRANGERS = 1000
+
+_PLACES = ("host", "pod")
+
+
+class CacheError(RequestError):
+    """There is no room for what was sent."""
+
+
+@dataclass(slots=True, eq=False)
+class Client:
+    """An agent: `version` counts its heartbeats, `heard` is monotonic, `last_heartbeat` the time of day.
+
+    A stranger has reported and sent no heartbeat yet: it has an address, and neither bit nor version.
+    """
+
+    name: str
+    node_ip: str
+    pod_ip: str
+    pod_name: str = ""
+    namespace: str = ""
+    bit: int = -1
+    version: int = 0
+    heard: float = 0.0
+    last_heartbeat: float = 0.0
+
+    @property
+    def stranger(self) -> bool:
+        return not self.version
+
+    def address(self, layer: str) -> str:
+        """Its own as a target in this layer."""
+        return self.node_ip if layer == "host" else self.pod_ip
+
+
+class Registry:
+    """Clients that were heard within `expiry` seconds. `expire(now)` is called before anything is asked."""
+
+    def __init__(self, expiry: float, *, most: int = MOST_CLIENTS):
+        self.expiry = expiry
+        self._most = most
+        self._heard: OrderedDict[Client, None] = OrderedDict()
+        self._at: dict[str, dict[str, list[Client]]] = {place: {} for place in _PLACES}
+        self._by_pod: dict[tuple[str, str], Client] = {}
+        self._strangers: dict[str, Client] = {}
+        self._names: dict[str, Client] = {}
+        self._by_bit: list[Client | None] = []
+        self._free: list[int] = []
+        self._sorted: dict[str, list[str]] = {}
+        self.bits: dict[str, dict[str, int]] = {place: {} for place in _PLACES}
+        """By layer: the bit of the target at an address."""
+
+    def __len__(self) -> int:
+        """How many have a heartbeat."""
+        return len(self._by_pod)
+
+    def __iter__(self) -> Iterator[Client]:
+        """Those with a heartbeat, by bit."""
+        return (client for client in self._by_bit if client is not None)
+
+    @property
+    def size(self) -> int:
+        """No bit is as high as that."""
+        return len(self._by_bit)
+
+    @property
+    def by_bit(self) -> "list[Client | None]":
+        return list(self._by_bit)
+
+    def beat(self, said: Heartbeat, now: float, wall: float) -> "tuple[Client, list[Client]]":
+        """Who is heard, and those it replaces: the same pod elsewhere. Same addresses: the same client, begun anew."""
+        client = self._same_place(said.node_ip, said.pod_ip)
+        replaced = []
+        pod = (said.namespace, said.pod_name)
+        other = self._by_pod.get(pod)
+        if other is not None and other is not client:
+            self._remove(other)
+            replaced.append(other)
+        if client is None:
+            client, gone = self._newcomer(said)
+            replaced += gone
+        elif (client.namespace, client.pod_name) != pod:
+            del self._by_pod[client.namespace, client.pod_name]
+            client.namespace, client.pod_name = pod
+            client.version = 0
+        self._by_pod[pod] = client
+        self._rename(client, said.node_name)
+        client.version += 1
+        client.heard, client.last_heartbeat = now, wall
+        self._heard[client] = None
+        self._heard.move_to_end(client)
+        return client, replaced
+
+    def source(self, address: str, layer: str, now: float) -> Client:
+        """Who reports from there; somebody new is a stranger, and gone again after `expiry` without a heartbeat."""
+        for place in (layer, *_PLACES):
+            if found := self._at.get(place, {}).get(address):
+                return found[0]
+        stranger = self._strangers.get(address)
+        if stranger is None:
+            if len(self._strangers) >= MOST_STRANGERS:
+                raise CacheError("too many sources without a heartbeat")
+            stranger = self._strangers[address] = Client(address, address, address)
+        stranger.heard = now
+        self._heard[stranger] = None
+        self._heard.move_to_end(stranger)
+        return stranger
+
+    def expire(self, now: float) -> "list[Client]":
+        """Forget those that were silent too long, and say who they were."""
+        gone = []
+        while self._heard:
+            client = next(iter(self._heard))
+            if now - client.heard < self.expiry:
+                break
+            self._remove(client)
+            gone.append(client)
+        return gone
+
+    def addresses(self, layer: str) -> "list[str]":
+        """Those of the live clients as targets, sorted, each once."""
+        if layer not in self._sorted:
+            self._sorted[layer] = sorted(self._at[layer])
+        return self._sorted[layer]
+
+    def _same_place(self, node_ip: str, pod_ip: str) -> "Client | None":
+        return next((c for c in self._at["pod"].get(pod_ip, ()) if c.node_ip == node_ip), None)
+
+    def _newcomer(self, said: Heartbeat) -> "tuple[Client, list[Client]]":
+        if len(self) >= self._most:
+            raise CacheError(f"no room for more than {self._most} clients")
+        known = [c for ip in dict.fromkeys((said.pod_ip, said.node_ip)) if (c := self._strangers.pop(ip, None))]
+        client = known[0] if known else Client("", "", "")
+        for other in known[1:]:
+            del self._heard[other]
+        client.node_ip, client.pod_ip = said.node_ip, said.pod_ip
+        client.namespace, client.pod_name = said.namespace, said.pod_name
+        client.name = ""
+        if self._free:
+            client.bit = heapq.heappop(self._free)
+            self._by_bit[client.bit] = client
+        else:
+            client.bit = len(self._by_bit)
+            self._by_bit.append(client)
+        for place in _PLACES:
+            address = client.address(place)
+            self._at[place].setdefault(address, []).append(client)
+            self.bits[place].setdefault(address, client.bit)
+        self._sorted.clear()
+        return client, known[1:]
+
+    def _rename(self, client: Client, node_name: str) -> None:
+        """The name of its node, else the node's address; where two share that, the second has its pod's with it."""
+        wanted = node_name or client.node_ip
+        if client.name == wanted:
+            return
+        for name in (wanted, f"{wanted}/{client.pod_name}", f"{wanted}/{client.pod_ip}"):
+            if self._names.get(name, client) is client:
+                break
+        if name != client.name:
+            self._names.pop(client.name, None)
+            self._names[name] = client
+            client.name = name
+
+    def _remove(self, client: Client) -> None:
+        self._heard.pop(client, None)
+        if client.stranger:
+            self._strangers.pop(client.node_ip, None)
+            return
+        del self._by_pod[client.namespace, client.pod_name]
+        del self._names[client.name]
+        self._by_bit[client.bit] = None
+        heapq.heappush(self._free, client.bit)
+        for place in _PLACES:
+            address = client.address(place)
+            here = self._at[place][address]
+            here.remove(client)
+            if here:
+                self.bits[place][address] = here[0].bit
+            else:
+                del self._at[place][address], self.bits[place][address]
+        self._sorted.clear()

@@ -1,0 +1,173 @@
+"""What the agents found: a row of encoded cells and a row of marks for each source, and what they sum up to."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import msgspec
+from msgspec import Raw
+
+from k3net.checker.registry import CacheError, Client, Registry
+from k3net.checker.results_read import Cell, Counts, Durations, Rtt, read
+from k3net.checker.wire import ConnectivityResult
+from k3net.model.matrix import Row, Summary, Total
+from k3net.model.rounds import ServiceFinding
+from k3net.model.verdict import LAYERS, ROUNDS
+
+STALE = 1800.0
+"""A result this old counts no more, though its source lives: nobody tests that target now."""
+
+MOST_BYTES = 1 << 30
+_ENCODER = msgspec.json.Encoder()
+_RAW_CELLS = msgspec.json.Decoder(dict[str, Raw])
+
+
+@dataclass(slots=True)
+class _Source:
+    """What one source told of one layer. `address` is what it called itself."""
+
+    address: str = ""
+    cells: bytes = b""
+    row: Row = field(default_factory=Row)
+    counts: Counts = field(default_factory=Counts)
+
+
+@dataclass(slots=True)
+class _ServiceSource:
+    address: str
+    result: ConnectivityResult
+    findings: list[ServiceFinding]
+
+
+class Results:
+    """The matrix of each layer. Rows are kept encoded, so that an answer is as quick as its bytes can be sent."""
+
+    def __init__(self, registry: Registry, *, most_bytes: int = MOST_BYTES):
+        self._registry = registry
+        self._most_bytes = most_bytes
+        self._durations = Durations()
+        self._of: dict[str, dict[Client, _Source]] = {layer: {} for layer in LAYERS}
+        self._totals = {layer: Total() for layer in LAYERS}
+        self._services: dict[Client, _ServiceSource] = {}
+        self.ports: dict[str, int] = {}
+        """The port last tried, by layer."""
+        self.rtt = {layer: Rtt() for layer in LAYERS}
+        self.bytes = 0
+        self.changes = 0
+        """Goes up with whatever may change a verdict."""
+
+    def take(self, client: Client, layer: str, address: str, results: Sequence[ConnectivityResult], now: float) -> None:
+        """A report of one layer. ValueError for a duration that is none; CacheError when there is no room."""
+        bits = self._registry.bits[layer]
+        cells, found, counts, rtt = read(results, bits, self._registry.size, self._durations)
+        source = self._of[layer].get(client) or _Source()
+        earlier = source.row.targets & ~found.reported
+        encoded = _ENCODER.encode(cells)
+        room = self._most_bytes - self.bytes + len(source.cells)
+        if earlier and source.cells:
+            merged = _merged(source.cells, cells, bits, earlier)
+            encoded = merged if len(merged) <= room else encoded
+        if len(encoded) > room:
+            raise CacheError("no room for more results")
+        self._of[layer][client] = source
+        self.bytes += len(encoded) - len(source.cells)
+        source.address, source.cells = address, encoded
+        source.row.take(found, now)
+        source.counts.add(counts)
+        self.rtt[layer].add(rtt)
+        self._totals[layer].put(client, source.row.summary())
+        for port in results[0].port_status if results else ():
+            self.ports[layer] = int(port) if port.isascii() and port.isdigit() else 0
+        self.changes += 1
+
+    def take_service(self, client: Client, address: str, result: ConnectivityResult) -> None:
+        """A report of the service test. ValueError for a duration that is none."""
+        printed, seconds, _ = self._durations(result.test_duration)
+        latency = self._durations(result.latency)[0]
+        ports = result.port_status.values()
+        finding = ServiceFinding(
+            service=result.target_ip,
+            resolved=True if result.resolved is None and "open" in ports else result.resolved,
+            connected="closed" not in ports if ports else None,
+            seconds=seconds,
+        )
+        known = self._services.get(client)
+        earlier = [f for f in known.findings if f.service == finding.service] if known is not None else []
+        shown = msgspec.structs.replace(
+            result, source_ip=result.source_ip or address, test_duration=printed, latency=latency
+        )
+        self._services[client] = _ServiceSource(address, shown, [finding, *earlier][:ROUNDS])
+        self.changes += 1
+
+    def drop(self, clients: Iterable[Client]) -> None:
+        """Forget what they found, and what others found of them."""
+        gone = 0
+        for client in clients:
+            for layer in LAYERS:
+                source = self._of[layer].pop(client, None)
+                if source is not None:
+                    self.bytes -= len(source.cells)
+                    self._totals[layer].put(client, None)
+            self._services.pop(client, None)
+            gone |= 1 << client.bit if client.bit >= 0 else 0
+            self.changes += 1
+        if gone:
+            self._forget(gone)
+
+    def _forget(self, gone: int) -> None:
+        for layer in LAYERS:
+            for client, source in self._of[layer].items():
+                if source.row.targets & gone:
+                    source.row.forget(gone)
+                    self._totals[layer].put(client, source.row.summary())
+
+    def lapse(self, now: float) -> None:
+        """Drop results too old to count."""
+        for layer in LAYERS:
+            for client, source in self._of[layer].items():
+                if source.row.lapse(now - STALE):
+                    self._totals[layer].put(client, source.row.summary())
+                    self.changes += 1
+
+    def rows(self, layer: str) -> "list[tuple[str, bytes]]":
+        """What each source calls itself, and its cells as a JSON object; the sources sorted."""
+        return sorted((source.address, source.cells) for source in self._of[layer].values())
+
+    def services(self) -> "dict[str, ConnectivityResult]":
+        return {source.address: source.result for source in self._services.values()}
+
+    def counts(self, layer: str) -> "list[tuple[Client, Counts]]":
+        return [(client, source.counts) for client, source in self._of[layer].items() if not client.stranger]
+
+    def row(self, client: Client, layer: str) -> "Row | None":
+        source = self._of[layer].get(client)
+        return None if source is None else source.row
+
+    def findings(self, client: "Client | None") -> "tuple[ServiceFinding, ...]":
+        """Of the service, the last first."""
+        source = None if client is None else self._services.get(client)
+        return () if source is None else tuple(source.findings)
+
+    def summary(self, layer: str) -> Summary:
+        return self._totals[layer].summary()
+
+    def service_findings(self) -> "list[ServiceFinding]":
+        return [source.findings[0] for source in self._services.values()]
+
+    def coverage(self, layer: str) -> "tuple[float, float | None]":
+        """The share of all ordered pairs that have a result, and when the oldest that counts was found."""
+        count = len(self._registry)
+        rows = [s.row for client, s in self._of[layer].items() if not client.stranger]
+        oldest = min((row.oldest for row in rows if row.oldest is not None), default=None)
+        own = sum(1 for client, s in self._of[layer].items() if not client.stranger and s.row.tested >> client.bit & 1)
+        tested = sum(row.tested.bit_count() for row in rows) - own
+        return (tested / (count * (count - 1)) if count > 1 else 0.0), oldest
+
+
+def _merged(old: bytes, new: Mapping[str, Cell], bits: Mapping[str, int], earlier: int) -> bytes:
+    """The new cells, and the old ones of targets that are among the bits of `earlier`."""
+    kept: dict[str, Cell | Raw] = {}
+    for target, cell in _RAW_CELLS.decode(old).items():
+        bit = bits.get(target)
+        if bit is not None and earlier >> bit & 1:
+            kept[target] = cell
+    return _ENCODER.encode({**kept, **new})

@@ -1,0 +1,208 @@
+"""The checker's server: what the agents say goes in, what it comes to comes out."""
+
+from collections.abc import Callable
+from typing import Any
+
+from twisted.internet.defer import Deferred, succeed
+from twisted.python.failure import Failure
+
+from k3net.checker.registry import Client, Registry
+from k3net.checker.results import Results
+from k3net.checker.wire import Heartbeat, Report, ServiceReport
+from k3net.errors import BadRequest
+from k3net.model import rfc3339
+from k3net.model.rounds import rounds
+from k3net.model.verdict import LAYERS, ROUNDS, Verdict, verdicts
+from k3net.services import Periodic
+
+_SWEEP = 1.0
+_SHORTEST_REST = 1.0
+_RESTS = 4.0
+_LAYER_OF = {"hosts": "host", "pods": "pod"}
+
+
+class InvalidRequest(BadRequest):
+    """A body that does not fit; `details` names the field."""
+
+    def __init__(self, message: str, details: str = ""):
+        super().__init__(message)
+        self.details = details
+
+
+class CheckerServer(Periodic):
+    """Knows the agents that live and their results, and reads verdicts from these.
+
+    `wall()` is the time of day. `in_thread(f)` is a Deferred of what `f()` returns: it works on copies, and takes a
+    while when agents are many. `accepted(kind, key, body)` is told what agents said here: heartbeats, hosts, pods,
+    service; `heard(heartbeat)` of every heartbeat.
+    """
+
+    def __init__(
+        self,
+        clock: Any,
+        *,
+        wall: Callable[[], float],
+        expiry: float,
+        in_thread: Callable[[Callable[[], Any]], "Deferred[Any]"],
+        accepted: "Callable[[str, str, Any], None] | None" = None,
+        heard: "Callable[[Heartbeat], None] | None" = None,
+    ):
+        super().__init__(clock, _SWEEP, self._look, name="checker")
+        self._wall = wall
+        self._in_thread = in_thread
+        self._accepted = accepted or (lambda kind, key, body: None)
+        self._heard = heard or (lambda said: None)
+        self.registry = Registry(expiry)
+        self.results = Results(self.registry)
+        self._verdicts: tuple[Verdict, ...] = ()
+        self._read_at_change = -1
+        self._read_at = float("-inf")
+        self._took = 0.0
+        self._reading = False
+        self._asking: list[Deferred[tuple[Verdict, ...]]] = []
+
+    def heartbeat(self, said: Heartbeat, *, forwarded: bool = False) -> Client:
+        """An agent lives. CacheError when there is no room for it."""
+        now = self.sweep()
+        client, replaced = self.registry.beat(said, now, self._wall())
+        if client.version == 1:
+            self._log.info(
+                "checker: agent {pod!r} on {node!r}, pod {ip}", pod=said.pod_name, node=client.name, ip=client.pod_ip
+            )
+            self.results.changes += 1
+        self.results.drop(replaced)
+        self._heard(said)
+        if not forwarded:
+            self._accepted("heartbeats", f"{said.namespace}/{said.pod_name}", said)
+        return client
+
+    def report(self, kind: str, report: Report, *, forwarded: bool = False) -> None:
+        """What an agent found; `kind` is hosts or pods. InvalidRequest, CacheError."""
+        now = self.sweep()
+        layer = _LAYER_OF[kind]
+        source = self.registry.source(report.source_ip, layer, now)
+        try:
+            self.results.take(source, layer, report.source_ip, report.results, now)
+        except ValueError as error:
+            raise InvalidRequest(str(error), "results") from None
+        if not forwarded:
+            self._accepted(kind, report.source_ip, report)
+
+    def service_report(self, report: ServiceReport, *, forwarded: bool = False) -> None:
+        """What an agent found of the service. InvalidRequest, CacheError."""
+        now = self.sweep()
+        source = self.registry.source(report.source_ip, "pod", now)
+        try:
+            self.results.take_service(source, report.source_ip, report.result)
+        except ValueError as error:
+            raise InvalidRequest(str(error), "result") from None
+        if not forwarded:
+            self._accepted("service", report.source_ip, report)
+
+    def addresses(self, layer: str) -> "list[str]":
+        """Of the agents that live, sorted."""
+        self.sweep()
+        return self.registry.addresses(layer)
+
+    def rows(self, layer: str) -> "list[tuple[str, bytes]]":
+        """Each source's address and its cells, a JSON object."""
+        self.sweep()
+        return self.results.rows(layer)
+
+    def clients(self) -> "list[dict[str, Any]]":
+        """The records of the agents that live, by name."""
+        self.sweep()
+        return [
+            {
+                "name": client.name,
+                "namespace": client.namespace,
+                "node_ip": client.node_ip,
+                "pod_ip": client.pod_ip,
+                "pod_name": client.pod_name,
+                "version": client.version,
+                "last_heartbeat": rfc3339.format_nanos(client.last_heartbeat),
+            }
+            for client in sorted(self.registry, key=lambda client: client.name)
+        ]
+
+    def verdicts(self) -> "Deferred[tuple[Verdict, ...]]":
+        """What the results mean now; read anew at most once a second."""
+        self.sweep()
+        if not self._reading and self._fresh():
+            return succeed(self._verdicts)
+        asked: Deferred[tuple[Verdict, ...]] = Deferred()
+        self._asking.append(asked)
+        self._read()
+        return asked
+
+    @property
+    def last_verdicts(self) -> "tuple[Verdict, ...]":
+        """As they were last read; the loop reads them when something changed."""
+        return self._verdicts
+
+    def sweep(self) -> float:
+        """Forget the agents that fell silent; the time it is."""
+        now = self._clock.seconds()
+        gone = self.registry.expire(now)
+        if gone:
+            self.results.drop(gone)
+            for client in gone:
+                if not client.stranger:
+                    self._log.info(
+                        "checker: agent {pod!r} on {node!r} is silent and gone", pod=client.pod_name, node=client.name
+                    )
+        return now
+
+    def _look(self) -> None:
+        now = self.sweep()
+        self.results.lapse(now)
+        rest = max(_SHORTEST_REST, _RESTS * self._took)
+        if self._read_at_change != self.results.changes and now - self._read_at >= rest:
+            self._read()
+
+    def _fresh(self) -> bool:
+        if self._read_at_change == self.results.changes:
+            return True
+        return self._clock.seconds() - self._read_at < _SHORTEST_REST
+
+    def _read(self) -> None:
+        if self._reading:
+            return
+        begun = self._read_at = self._clock.seconds()
+        self._read_at_change = self.results.changes
+        judge = self._judge()
+
+        def told(found: "tuple[Verdict, ...]") -> None:
+            self._took = self._clock.seconds() - begun
+            self._verdicts = found
+
+        def failed(failure: Failure) -> Failure:
+            self._log.failure("the verdicts could not be read", failure=failure)
+            return failure
+
+        def ended(result: "Failure | None") -> None:
+            self._reading = False
+            asking, self._asking = self._asking, []
+            for asked in asking:
+                if result is None:
+                    asked.callback(self._verdicts)
+                else:
+                    asked.errback(result)
+
+        self._reading = True
+        self._in_thread(judge).addCallback(told).addErrback(failed).addBoth(ended)
+
+    def _judge(self) -> "Callable[[], tuple[Verdict, ...]]":
+        """A function that reads the verdicts from what is known now."""
+        clients, results = self.registry.by_bit, self.results
+        names = [None if client is None else client.name for client in clients]
+        rows = {layer: [None if c is None else results.row(c, layer) for c in clients] for layer in LAYERS}
+        layers = {layer: [None if row is None else row.marks() for row in of] for layer, of in rows.items()}
+        services = [results.findings(client) for client in clients]
+        ports = dict(results.ports)
+
+        def judge() -> "tuple[Verdict, ...]":
+            last, *earlier = rounds(names, layers, services)
+            return verdicts(last.pictures, last.services, earlier=earlier[: ROUNDS - 1], ports=ports)
+
+        return judge

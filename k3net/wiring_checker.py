@@ -1,0 +1,159 @@
+"""The parts of the connectivity checker's server, and whom each of them talks to."""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IAddress, IHostResolution, IResolutionReceiver
+from twisted.internet.threads import deferToThreadPool
+from zope.interface import implementer
+
+from k3net.checker.exchange import Members
+from k3net.checker.report import Reporter
+from k3net.checker.server import CheckerServer
+from k3net.checker.server_metrics import ServerMetrics
+from k3net.checker.wire import Heartbeat
+from k3net.config import Settings
+from k3net.credentials import Token
+from k3net.errors import InvalidObservation
+from k3net.model.observation import Observation
+from k3net.parts import Part, Surroundings
+from k3net.services import Dependency, Sequential
+from k3net.web.access import RateLimit, Tokens, loopback_host
+from k3net.web.checker_api import CheckerApi, Checks
+from k3net.web.resource import Route
+from k3net.web.source_tokens import SourceTokens
+
+NAME = "checker"
+CONNECTIONS: dict[str, Any] = {"connections": 4096, "per_peer": 1024}
+"""Room for a thousand agents that keep theirs, also behind one address."""
+
+_A_SOURCE: dict[str, Any] = {"rate": 10.0, "burst": 50.0, "addresses": 40_000}
+
+
+def checker_doors(s: Settings) -> Iterator[str]:
+    """What an operator opened on purpose."""
+    if s.checker.server.enabled and s.checker.auth == "none" and not s.api.listen.on_loopback:
+        yield f"checker.auth is none: everybody who reaches {s.api.listen} may report for any agent, and read results"
+
+
+class CheckerParts(Sequential):
+    """The server, its reports, and the members it shares the work with."""
+
+    def __init__(self, server: CheckerServer, reporter: Reporter, members: "Members | None", collectors: "list[Any]"):
+        super().__init__()
+        self.server = server
+        self.reporter = reporter
+        self.collectors = collectors
+        for child in (server, reporter, members):
+            if child is not None:
+                child.setServiceParent(self)
+
+
+class CheckerWires:
+    """The maker of the part "checker", and the routes that `api.listen` serves for it."""
+
+    def __init__(self, daemon: Surroundings, s: Settings):
+        self._daemon = daemon
+        self._reactor = daemon.reactor
+        self._s = s
+        self._c = s.checker.server
+        self._tokens: SourceTokens | None = None
+
+    def parts(self) -> Iterator[Part]:
+        if self._c.enabled:
+            yield Part(NAME, (self._c, self._s.api.token_files), self._checker)
+
+    @property
+    def identity(self) -> tuple[Any, ...]:
+        """What the routes are made of."""
+        return (self._c.enabled, self._s.checker.auth, self._c.token_files)
+
+    def dependencies(self) -> Iterator[Dependency]:
+        if self._tokens is not None and self._tokens.error:
+            yield Dependency("agents' tokens", self._reactor.seconds(), self._tokens.error)
+
+    def routes(self, tokens: Tokens) -> "list[Route]":
+        """`tokens` are those of the API; what they let in may report too."""
+        if not self._c.enabled:
+            return []
+        s = self._s
+        local: Checks = (loopback_host,) if s.api.listen.on_loopback else ()
+        checks = local
+        if s.checker.auth == "token" and not local:
+            self._tokens = SourceTokens(self._reactor, self._c.token_files, tokens)
+            checks = (self._tokens,)
+        return CheckerApi(
+            lambda: self._daemon[NAME].server,
+            lambda: self._daemon[NAME].reporter,
+            instance=self._daemon.instance,
+            admits=RateLimit(self._reactor, **_A_SOURCE).admits,
+            checks=checks,
+            open_checks=local,
+        ).routes()
+
+    def _checker(self) -> CheckerParts:
+        c, d, reactor = self._c, self._daemon, self._reactor
+        members = None
+        if c.members:
+            files = (*c.token_files, *self._s.api.token_files)
+            asked = self._s.checker.auth == "token" and files
+            members = Members(
+                reactor,
+                c.members,
+                instance=d.instance,
+                token=Token("", files[0] if asked else ""),
+                resolve=lambda host, port: resolved(reactor, host, port),
+            )
+        server = CheckerServer(
+            reactor,
+            wall=d.wall,
+            expiry=float(c.expiry),
+            in_thread=lambda f: deferToThreadPool(reactor, reactor.getThreadPool(), f),
+            accepted=members.offer if members is not None else None,
+            heard=self._observe,
+        )
+        reporter = Reporter(reactor, server, wall=d.wall, interval=float(c.report_interval))
+        return CheckerParts(server, reporter, members, [ServerMetrics(server, reactor.seconds)])
+
+    def _observe(self, said: Heartbeat) -> None:
+        """A heartbeat that names its node is seen of that machine too."""
+        if not said.node_name:
+            return
+        try:
+            seen = Observation(
+                peer=said.node_name,
+                source="checker",
+                seen_at=self._reactor.seconds(),
+                ttl=float(self._c.expiry),
+                addresses=(said.node_ip,),
+                reason="PeerAlive",
+                message="its agent reports to the connectivity checker",
+            )
+        except InvalidObservation as error:
+            self._daemon.metrics.observation_refused("checker", error.field)
+        else:
+            self._daemon.observe(seen)
+
+
+@implementer(IResolutionReceiver)
+class _Addresses:
+    def __init__(self, done: Callable[[list[str]], None]):
+        self._found: dict[str, None] = {}
+        self._done = done
+
+    def resolutionBegan(self, resolution: IHostResolution) -> None:
+        """There is nothing to cancel it for."""
+
+    def addressResolved(self, address: IAddress) -> None:
+        self._found[address.host] = None
+
+    def resolutionComplete(self) -> None:
+        self._done(list(self._found))
+
+
+def resolved(reactor: Any, host: str, port: int) -> "Deferred[list[str]]":
+    """Every address that a name has; none where it has none."""
+    done: Deferred[list[str]] = Deferred()
+    reactor.nameResolver.resolveHostName(_Addresses(done.callback), host, port)
+    return done
