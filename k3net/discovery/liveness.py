@@ -8,15 +8,13 @@ from typing import Any
 
 from twisted.internet.defer import Deferred, inlineCallbacks, succeed
 
+from k3net.discovery.proof import Proof, Questions, left
 from k3net.log import make_logger
 from k3net.model.observation import Observation
 from k3net.model.peers import Peer
 from k3net.model.result import ProbeResult
 from k3net.services import Periodic
 
-_IDENTITY = ("node", "store", "instance", "version")
-_LONGEST = 128
-_LONGEST_NAME = 253
 _MOST_ADDRESSES = 4
 _FRESH = 1.0
 
@@ -31,9 +29,7 @@ class _Round:
     due: float
     changes: int = -1
     where: Where = ((), 0)
-    meta: Mapping[str, str] = field(default_factory=dict)
-    via: str = ""
-    proven_at: float = float("-inf")
+    proof: Proof = field(default_factory=Proof)
     waiting: list["Deferred[ProbeResult | None]"] = field(default_factory=list)
     last: ProbeResult | None = None
     under_way: bool = False
@@ -43,9 +39,9 @@ class Liveness(Periodic):
     """Probes every peer once an `interval`, at most `max_in_flight` at a time, starts spread over the interval.
 
     First a TCP connect to the peer's addresses (IPv4 first, none of this machine's own); then, unless lately done,
-    `GET /info`, which must name the same node. A port that speaks no HTTP, or has no `/info`, is alive without proof.
-    A success is observed for `peer_ttl`; a miss says nothing. `ask(url)` is a Deferred of the `/info` object, or of
-    None when the port answered with something else; it fails when nothing answered.
+    `GET /info`, which must name the same node; at most half as many of these are under way, and a port that is slow to
+    answer keeps no other from being probed. A port that speaks no HTTP, or has no `/info`, is alive without proof.
+    A success is observed for `peer_ttl`; a miss says nothing. `ask` is for `Questions`.
     """
 
     def __init__(
@@ -69,7 +65,7 @@ class Liveness(Periodic):
         self._peers = peers
         self._own_addresses = own_addresses
         self._connect = connect
-        self._ask = ask
+        self._questions = Questions(ask, max(1, max_in_flight // 2))
         self._own_name = own_name
         self._peer_ttl = peer_ttl
         self._every = interval
@@ -150,7 +146,7 @@ class Liveness(Periodic):
         """Whether the peer moved, or said goodbye, since it was last asked."""
         if known.changes == peer.changes:
             return False
-        return _left(peer) or (known.changes >= 0 and known.where != peer.whereabouts(now))
+        return left(peer) or (known.changes >= 0 and known.where != peer.whereabouts(now))
 
     def _fill(self) -> None:
         if self._filling:  # a probe that ends at once must not begin the next from within its own begin
@@ -176,9 +172,13 @@ class Liveness(Periodic):
         known.where = peer.whereabouts(now)
         known.due = now + self._every * random.uniform(0.1 if first else 0.9, 1.0)  # noqa: S311
 
+        def connected(result: Any) -> Any:
+            self._in_flight -= 1
+            self._fill()
+            return result
+
         def ended(result: Any) -> None:
             known.under_way = False
-            self._in_flight -= 1
             if isinstance(result, ProbeResult):
                 known.last = result
                 self._counted(result)
@@ -186,30 +186,40 @@ class Liveness(Periodic):
             else:
                 self._log.failure("the probe of {name!r} broke", failure=result, name=peer.name)
                 _answer(known, None)
-            self._fill()
 
-        self._probe(peer, known, now).addBoth(ended)
+        self._reach(peer, known, now).addBoth(connected).addCallback(self._judge, peer, known).addBoth(ended)
 
     @inlineCallbacks
-    def _probe(self, peer: Peer, known: _Round, now: float):
+    def _reach(self, peer: Peer, known: _Round, now: float):
+        """The result of the connects, and the address that the last one went to."""
         addresses, port = known.where
         own = self._own_addresses()
         others = [address for address in addresses if address not in own][:_MOST_ADDRESSES]
-        result = ProbeResult(peer.name, "tcp", None, now, reason="no address to probe")
+        result, address = ProbeResult(peer.name, "tcp", None, now, reason="no address to probe"), ""
         for address in others if port else ():
             result = yield self._connect(self._clock, (address, port), self._timeout)
             if result.ok:
                 break
+        return result, address
+
+    @inlineCallbacks
+    def _judge(self, reached: tuple[ProbeResult, str], peer: Peer, known: _Round):
+        """The result when it is known, as far as it can be, who answered."""
+        result, address = reached
         if not result.ok:
-            known.proven_at = float("-inf")
+            known.proof.lose()
             return result
-        if self._needs_proof(peer, known, address, now):
-            claimed = yield self._identity(address, port)
-            if claimed.get("node", peer.name) != peer.name:
-                return self._impostor(peer.name, claimed["node"], result)
-            self._learn(peer, known, address, claimed, result.at)
+
+        def still() -> bool:
+            return bool(self.running) and self._knows(peer, known)
+
+        if known.proof.wanted(peer, address, result.at):
+            claim = yield self._questions.put(address, known.where[1], still)
+            if claim.get("node", peer.name) != peer.name:
+                return self._impostor(peer.name, claim["node"], result)
+            known.proof.learn(peer, address, claim, result.at, interval=self._every, peer_ttl=self._peer_ttl)
         self.impostors.pop(peer.name, None)
-        if self.running and self._knows(peer, known):
+        if still():
             self._observe(
                 Observation(
                     peer=peer.name,
@@ -218,37 +228,10 @@ class Liveness(Periodic):
                     ttl=self._peer_ttl,
                     reason="PeerAlive",
                     message="tcp probe ok",
-                    meta=known.meta,
+                    meta=known.proof.claim,
                 )
             )
         return result
-
-    def _needs_proof(self, peer: Peer, known: _Round, address: str, now: float) -> bool:
-        old = now - known.proven_at > self._peer_ttl / 2
-        return old or _left(peer) or known.via != address
-
-    def _learn(self, peer: Peer, known: _Round, address: str, claimed: Mapping[str, str], at: float) -> None:
-        """Keep a proof; one that fails now and then is not lost at once, so that a busy member stays one."""
-        lately = known.via == address and "node" in known.meta and at - known.proven_at <= self._peer_ttl
-        if not claimed and lately and known.proven_at > _left_at(peer):
-            return
-        known.meta, known.via, known.proven_at = claimed, address, at
-
-    @inlineCallbacks
-    def _identity(self, address: str, port: int):
-        """What `/info` says of itself; {} when the port proves nothing."""
-        host = f"[{address}]" if ":" in address else address
-        try:
-            info = yield self._ask(f"http://{host}:{port}/info")
-        except Exception as error:
-            self._log.debug("{host}:{port} gave no /info: {error}", host=host, port=port, error=error)
-            info = None
-        if not isinstance(info, dict) or not isinstance(info.get("node"), str):
-            return {}
-        claimed = {key: info[key] for key in _IDENTITY if _is_word(info.get(key))}
-        claimed["node"] = info["node"][: _LONGEST_NAME + 1]
-        claimed["selfUp"] = "true" if info.get("selfUp") is True else "false"
-        return claimed
 
     def _impostor(self, name: str, claimed: str, result: ProbeResult) -> ProbeResult:
         if self.impostors.get(name) != claimed:
@@ -262,21 +245,8 @@ class Liveness(Periodic):
         return replace(result, ok=False, rtt=None, reason="names another node")
 
 
-def _left_at(peer: Peer) -> float:
-    """When the peer last said goodbye."""
-    return max((o.seen_at for o in peer.observations.values() if o.goodbye), default=float("-inf"))
-
-
 def _answer(known: _Round, result: "ProbeResult | None") -> None:
     """To all who wait for this peer's probe."""
     waiting, known.waiting = known.waiting, []
     for wait in waiting:
         wait.callback(result)
-
-
-def _left(peer: Peer) -> bool:
-    return any(o.goodbye for o in peer.observations.values())
-
-
-def _is_word(value: object) -> bool:
-    return isinstance(value, str) and len(value) <= _LONGEST and value.isascii() and value.isprintable()

@@ -385,6 +385,77 @@ class OutcomesTests(LivenessTestCase):
         self.assertEqual(self.metas("n1")[-1], {"node": "n1", "selfUp": "false"})
 
 
+class QuestionsTests(LivenessTestCase):
+    def mute(self, count):
+        """So many ports that take the connection and say nothing; the Deferreds they keep waiting."""
+        waiting = []
+
+        def never():
+            waiting.append(Deferred())
+            return waiting[-1]
+
+        for i in range(count):
+            self.hear(f"n{i}", f"10.0.2.{i + 1}")
+            self.network.info[f"10.0.2.{i + 1}"] = never
+        return waiting
+
+    def test_ports_that_say_nothing_keep_no_other_peer_from_being_probed(self):
+        waiting = self.mute(30)
+        self.hear("good", "10.0.3.1")
+        self.network.found["10.0.3.1"] = REFUSED
+        self.started(max_in_flight=4, interval=15.0)
+        self.run_for(1)
+        self.assertEqual(len({to for _, to, _ in self.network.connects}), 31)
+        self.assertEqual(self.liveness.last("good").reason, "refused")
+        self.assertEqual((len(waiting), self.said), (2, []))
+
+    def test_all_are_asked_in_turn_and_then_observed(self):
+        waiting = self.mute(30)
+        self.started(max_in_flight=4, interval=1000.0)
+        self.run_for(1)
+        for asked in range(30):
+            self.assertLessEqual(len(waiting), asked + 2)
+            waiting[asked].errback(OSError("timed out"))
+        self.assertEqual(Counter(o.peer for o in self.said), Counter({f"n{i}": 1 for i in range(30)}))
+
+    def test_who_was_forgotten_while_others_were_asked_is_not_asked(self):
+        waiting = self.mute(3)
+        self.started(max_in_flight=2)
+        self.run_for(1)
+        self.table.forget("n1")
+        self.run_for(0.25)
+        waiting[0].callback({"node": "n0"})
+        self.assertEqual([url for _, url in self.network.asked], [f"http://10.0.2.{i}:7946/info" for i in (1, 3)])
+
+    def test_once_stopped_it_asks_nobody(self):
+        waiting = self.mute(5)
+        self.started(max_in_flight=2)
+        self.run_for(1)
+        self.liveness.stopService()
+        waiting[0].callback(None)
+        self.assertEqual((len(self.network.asked), self.said), (1, []))
+
+    def test_where_nothing_was_proven_it_asks_again_soon_and_then_less_and_less(self):
+        self.hear("n1", ttl=10_000.0)
+        self.network.info["10.0.0.2"] = OSError("timed out")
+        self.started(peer_ttl=200.0, interval=10.0)
+        self.run_for(600)
+        times = [at for at, _ in self.network.asked]
+        gaps = [later - earlier for earlier, later in pairwise(times)]
+        for gap, (least, most) in zip(gaps, [(5, 15.5), (15, 25.5), (35, 45.5), (75, 85.5)], strict=False):
+            self.assertTrue(least <= gap <= most, gaps)
+        self.assertTrue(gaps[4:] and all(100 <= gap <= 110.5 for gap in gaps[4:]), gaps)
+
+    def test_a_member_whose_first_info_failed_is_one_after_a_probe_or_two(self):
+        self.hear("n1")
+        self.network.info["10.0.0.2"] = OSError("busy")
+        self.started(peer_ttl=900.0, interval=10.0)
+        self.run_for(0.5)
+        self.network.info["10.0.0.2"] = {"node": "n1", "store": "s"}
+        self.run_for(15.5)
+        self.assertEqual(self.said[-1].meta["store"], "s")
+
+
 class ForgottenTests(LivenessTestCase):
     def test_a_forgotten_peer_that_waits_its_turn_is_not_probed(self):
         self.network.holds = True
