@@ -38,8 +38,9 @@ from k3net.web.api import (
 from k3net.web.health import health_routes, probe_routes
 from k3net.web.resource import Route
 from k3net.web.site import Listener
-from k3net.wiring_checker import CONNECTIONS, CheckerWires, checker_doors
+from k3net.wiring_agent import AgentWires
 from k3net.wiring_blackbox import blackbox_routes
+from k3net.wiring_checker import CONNECTIONS, CheckerWires, checker_doors
 from k3net.wiring_consul import ConsulWires
 
 _LOOK = 5.0
@@ -61,6 +62,7 @@ def parts(daemon: Surroundings, s: Settings) -> Iterator[Part]:
     yield Part("liveness", (core, s.liveness), wires.liveness)
     yield from wires.checker.parts()
     yield Part("api", (core, s.api, s.metrics, s.blackbox, s.consul, wires.checker.identity), wires.api)
+    yield from AgentWires(daemon, s).parts()
     if s.node.register_self:
         yield Part("own-node", (core, s.node, s.listen, s.mdns, wires.consul.identity), wires.own_node)
     yield Part("watchdog", (), daemon.notifier.watchdog)

@@ -16,8 +16,21 @@ FLOOR_OF_ROOM = {
     **dict.fromkeys(["probes", "store"], 1),
     **dict.fromkeys(["discovery", "reconciler", "checker", "clusters", "export"], 2),
     "web": 3,
+    "wiring_blackbox": 4,
     **dict.fromkeys(
-        ["tap", "export_tap", "cli", "daemon", "parts", "status", "wiring", "wiring_blackbox", "wiring_consul", "wiring_checker"], 4
+        [
+            "tap",
+            "export_tap",
+            "cli",
+            "daemon",
+            "parts",
+            "status",
+            "wiring",
+            "wiring_agent",
+            "wiring_consul",
+            "wiring_checker",
+        ],
+        4,
     ),
 }
 FREE_TO_ALL = {"log", "services", "http"}
