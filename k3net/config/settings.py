@@ -6,6 +6,7 @@ from typing import Annotated, Any, ClassVar, Literal, NamedTuple
 import msgspec
 from msgspec import Meta, Struct
 
+from k3net.config.blackbox_settings import BlackboxSettings
 from k3net.config.checker_settings import CheckerSettings
 from k3net.config.clusters_settings import ClustersSettings
 from k3net.config.kinds import (
@@ -170,6 +171,7 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     network: NetworkSettings = NetworkSettings()
     checker: CheckerSettings = CheckerSettings()
     clusters: ClustersSettings = ClustersSettings()
+    blackbox: BlackboxSettings = BlackboxSettings()
     metrics: MetricsSettings = MetricsSettings()
     log: LogSettings = LogSettings()
 

@@ -19,6 +19,7 @@ from k3net.probes.outcome import outcome
 from k3net.probes.ping import Ping
 
 _COUNT = 3
+_INTERVAL = 0.2
 _MOST_PACKETS = 1000
 _PAYLOAD = 56
 _RANDOM = 16
@@ -31,7 +32,7 @@ _FULL = (errno.EAGAIN, errno.ENOBUFS)
 def probe(reactor: Any, target: str, timeout: float) -> "Deferred[ProbeResult]":
     """Three echo requests to an IP address, all of it within `timeout`; all probes of a reactor share a Pinger."""
     pinger = _shared.get(reactor) or _shared.setdefault(reactor, Pinger(reactor))
-    interval = timeout / (2 * _COUNT)
+    interval = min(_INTERVAL, timeout / (2 * _COUNT))
     found = pinger.ping(target, _COUNT, interval, timeout - (_COUNT - 1) * interval, within=timeout)
 
     def ended(result: ProbeResult) -> ProbeResult:

@@ -232,6 +232,7 @@ def test_every_setting_has_a_variable() -> None:
         "network.podCIDR.perNode": ("/26,/64", "/26,/64"),
         "network.podCIDR.nodeLocal": ("10.42.1.0/26", "10.42.1.0/26"),
         "network.serviceCIDR": ("10.43.0.0/16", "10.43.0.0/16"),
+        "blackbox.allowed_targets": ("10.1.2.3, *.DB.example.", ("10.1.2.3/32", "*.db.example")),
         "clusters.enabled": ("1", True),
         "clusters.internal_listen": (":8081", ":8081"),
         "clusters.token_files": ("/t", ("/t",)),
