@@ -199,16 +199,13 @@ class Loading(Periodic):
             self._becomes(held, generation, ACTIVE, "", version.git_version)
 
     def _becomes(self, held: _Held, generation: int, state: str, reason: str, version: str = "") -> None:
-        if (
-            self._slots.stopped
-            or held.cluster.generation != generation
-            or self._held.get(held.cluster.name) is not held
-        ):
+        name = held.cluster.name
+        if self._slots.stopped or held.cluster.generation != generation or self._held.get(name) is not held:
             return
         now, before = self._clock.seconds(), held.state
         changed = (before.state, before.reason, before.generation) != (state, reason, generation)
         held.state = ClusterState(
-            held.cluster.name,
+            name,
             generation,
             state,
             reason,
@@ -218,8 +215,6 @@ class Loading(Periodic):
             now if changed else before.since,
         )
         if changed and state == ACTIVE:
-            self._log.info("cluster {cluster!r} is active: {version}", cluster=held.cluster.name, version=version)
+            self._log.info("cluster {cluster!r} is active: {version}", cluster=name, version=version)
         elif changed:
-            self._log.warn(
-                "cluster {cluster!r} is {state}: {reason}", cluster=held.cluster.name, state=state, reason=reason
-            )
+            self._log.warn("cluster {cluster!r} is {state}: {reason}", cluster=name, state=state, reason=reason)

@@ -1,0 +1,251 @@
+"""Telling every other instance that a cluster was created, changed or deleted, and keeping what each of them got."""
+
+import random
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, field
+from typing import Any
+
+from twisted.internet.defer import Deferred, inlineCallbacks, maybeDeferred
+from twisted.internet.defer import TimeoutError as NoAnswer
+from twisted.python.failure import Failure
+
+from k3net.clusters.calls import CannotTell
+from k3net.clusters.slots import Slots
+from k3net.log import make_logger
+from k3net.model.cluster import Cluster, Receipt
+
+TRIES = 3
+_FIRST_PAUSE = 0.5
+_KEEP_EVERY = 0.5
+_LIST_IS_FRESH = 1.0
+_AT_ONCE = 50
+_QUICK = 0.25
+_ASIDE = 10
+_LONGEST_ERROR = 200
+
+
+@dataclass(eq=False, slots=True)
+class _Telling:
+    """One change of one cluster on its way: `open` are the instances not done with, `new` the receipts to be kept."""
+
+    name: str
+    generation: int
+    change: str
+    deadline: float
+    done: "Deferred[None]"
+    open: set[str] = field(default_factory=set)
+    new: dict[str, Receipt] = field(default_factory=dict)
+    ended: bool = False
+
+
+class Broadcast:
+    """`tell` begins a telling; `fan_out` instances are asked at once, by all tellings together.
+
+    One that has not answered after a quarter of a second is waited for aside, up to ten times `fan_out` of them.
+    What can pass is tried three times, each of `timeout` seconds, with pauses that double and are jittered, at those
+    instances that are still found then. A newer change of the same cluster replaces what is under way of an older one.
+    Whoever is not reached within `deadline` seconds catches up from the store.
+
+    `instances()` gives a Deferred of addresses, `ask(address, name)` one that fails with CannotTell, and
+    `keep(name, receipts)` stores; `wall()` is the time of day.
+    """
+
+    def __init__(
+        self,
+        reactor: Any,
+        *,
+        instances: Callable[[], Any],
+        ask: "Callable[[str, str], Deferred[None]]",
+        keep: Callable[[str, Collection[Receipt]], Any],
+        wall: Callable[[], float],
+        fan_out: int = 10,
+        timeout: float = 5.0,
+        deadline: float = 60.0,
+        chance: Callable[[], float] = random.random,
+    ):
+        self._reactor = reactor
+        self._instances = instances
+        self._ask = ask
+        self._keep = keep
+        self._wall = wall
+        self._slots = Slots(reactor, fan_out, slow=_ASIDE * fan_out, patience=_QUICK)
+        self._timeout = timeout
+        self._deadline = deadline
+        self._chance = chance
+        self._log = make_logger()
+        self._tellings: dict[str, _Telling] = {}
+        self._waiting: dict[str, tuple[Cluster, str, Deferred[None]]] = {}
+        self._timers: set[Any] = set()
+        self._listed: tuple[float, frozenset[str]] = (float("-inf"), frozenset())
+        self._stopped = False
+
+    def tell(self, cluster: Cluster, change: str) -> "Deferred[None]":
+        """Tell of a `change` (creation, update, deletion) of a cluster that is stored; fires when all is said."""
+        done: Deferred[None] = Deferred()
+        older = self._tellings.get(cluster.name)
+        waiting = self._waiting.get(cluster.name)
+        known = [older.generation] if older else [waiting[0].generation] if waiting else []
+        if self._stopped or any(generation > cluster.generation for generation in known):
+            done.callback(None)
+            return done
+        if older is not None:
+            self._end(older)
+        if waiting is not None:
+            waiting[2].callback(None)
+        self._waiting[cluster.name] = (cluster, change, done)
+        self._next()
+        return done
+
+    def stop(self) -> None:
+        """Let go of everything; what was not told is caught up with by those it concerns."""
+        self._stopped = True
+        for timer in list(self._timers):
+            timer.cancel()
+        self._timers.clear()
+        for telling in list(self._tellings.values()):
+            self._end(telling)
+        self._slots.stop()
+        waiting, self._waiting = self._waiting, {}
+        for _, _, done in waiting.values():
+            done.callback(None)
+
+    # A telling
+
+    def _next(self) -> None:
+        while self._waiting and not self._stopped and len(self._tellings) < _AT_ONCE:
+            self._begin(*self._waiting.pop(next(iter(self._waiting))))
+
+    @inlineCallbacks
+    def _begin(self, cluster: Cluster, change: str, done: "Deferred[None]"):
+        deadline = self._reactor.seconds() + self._deadline
+        telling = self._tellings[cluster.name] = _Telling(cluster.name, cluster.generation, change, deadline, done)
+        found = yield self._found_now()
+        if telling.ended:
+            return
+        if not found:
+            self._log.info("No other instances found for broadcasting cluster {change}", change=change)
+            self._end(telling)
+            return
+        self._log.info(
+            "Broadcasting cluster {name} {change} to {count} instances",
+            name=cluster.name,
+            change=change,
+            count=len(found),
+        )
+        for address in sorted(found):
+            self._note(telling, address, "pending", 0)
+        self._keep_at_times(telling)
+        telling.open = set(found)
+        for address in sorted(found):
+            self._try(telling, address, 1)
+
+    @inlineCallbacks
+    def _found_now(self):
+        try:
+            found = yield self._instances()
+        except Exception as error:
+            self._log.warn("the other instances could not be found: {error!r}", error=error)
+            return self._listed[1]
+        self._listed = (self._reactor.seconds(), frozenset(found))
+        return self._listed[1]
+
+    def _end(self, telling: _Telling) -> None:
+        telling.ended = True
+        del self._tellings[telling.name]
+        self._keep_now(telling)
+        telling.done.callback(None)
+        self._next()
+
+    # Attempts
+
+    def _try(self, telling: _Telling, address: str, tries: int) -> None:
+        self._slots.run(lambda: self._asked(telling, address)).addCallbacks(
+            lambda _: self._told(telling, address, tries), lambda why: self._missed(telling, address, tries, why)
+        )
+
+    def _asked(self, telling: _Telling, address: str) -> "Deferred[None] | None":
+        if telling.ended:
+            return None
+        return maybeDeferred(self._ask, address, telling.name).addTimeout(self._timeout, self._reactor)
+
+    def _told(self, telling: _Telling, address: str, tries: int) -> None:
+        if telling.ended:
+            return
+        self._log.info(
+            "Successfully broadcasted cluster {name} to instance {address}", name=telling.name, address=address
+        )
+        self._done_with(telling, address, "delivered", tries)
+
+    def _missed(self, telling: _Telling, address: str, tries: int, failure: Failure) -> None:
+        if telling.ended:
+            return
+        reason, may_pass = _why(failure, self._timeout)
+        pause = _FIRST_PAUSE * 2 ** (tries - 1) * (0.5 + self._chance())
+        if may_pass and tries < TRIES and self._reactor.seconds() + pause < telling.deadline:
+            self._note(telling, address, "pending", tries, reason)
+            self._later(pause, self._again, telling, address, tries + 1)
+        else:
+            self._log.warn("Failed to broadcast to {address}: {reason}", address=address, reason=reason)
+            self._done_with(telling, address, "failed", tries, reason)
+
+    @inlineCallbacks
+    def _again(self, telling: _Telling, address: str, tries: int):
+        """Once more, if the instance is still one; the list of instances may be a second old."""
+        found_at, found = self._listed
+        if not telling.ended and self._reactor.seconds() - found_at > _LIST_IS_FRESH:
+            found = yield self._found_now()
+        if telling.ended:
+            return
+        if address in found:
+            self._try(telling, address, tries)
+        else:
+            self._log.info("{address} is no instance any more", address=address)
+            self._done_with(telling, address, "failed", tries - 1, "no instance any more")
+
+    def _done_with(self, telling: _Telling, address: str, state: str, tries: int, error: str = "") -> None:
+        telling.open.discard(address)
+        self._note(telling, address, state, tries, error)
+        if not telling.open:
+            self._log.info("Completed broadcasting cluster {name} {change}", name=telling.name, change=telling.change)
+            self._end(telling)
+
+    # Receipts
+
+    def _note(self, telling: _Telling, address: str, state: str, tries: int, error: str = "") -> None:
+        told = Receipt(address, telling.generation, state, tries, error[:_LONGEST_ERROR], self._wall())
+        telling.new[address] = told
+
+    def _keep_at_times(self, telling: _Telling) -> None:
+        self._keep_now(telling)
+        if not telling.ended:
+            self._later(_KEEP_EVERY, self._keep_at_times, telling)
+
+    def _keep_now(self, telling: _Telling) -> None:
+        kept, telling.new = telling.new, {}
+
+        def lost(failure: Failure) -> None:
+            why = failure.getErrorMessage()
+            self._log.warn("receipts of cluster {name} were not kept: {why}", name=telling.name, why=why)
+            telling.new = {**kept, **telling.new}
+            if telling.ended and not self._stopped and self._reactor.seconds() < telling.deadline:
+                self._later(TRIES * self._timeout, self._keep_now, telling)
+
+        if kept:
+            maybeDeferred(self._keep, telling.name, tuple(kept.values())).addErrback(lost)
+
+    def _later(self, delay: float, f: Callable[..., Any], *args: Any) -> None:
+        def call() -> None:
+            self._timers.discard(timer)
+            f(*args)
+
+        timer = self._reactor.callLater(delay, call)
+        self._timers.add(timer)
+
+
+def _why(failure: Failure, timeout: float) -> tuple[str, bool]:
+    """The reason, and whether it can pass."""
+    if isinstance(failure.value, CannotTell):
+        return str(failure.value), failure.value.may_pass
+    if failure.check(NoAnswer):
+        return f"no answer within {timeout:g} s", True
+    return f"{type(failure.value).__name__}: {failure.getErrorMessage()}", False
