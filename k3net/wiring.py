@@ -23,7 +23,7 @@ from k3net.probes.gateway import gateway_answers
 from k3net.reconciler.service import Reconciler
 from k3net.services import Dependency, Periodic
 from k3net.status import readiness
-from k3net.store import opener
+from k3net.store import deadline, opener
 from k3net.store.threaded import ThreadedStore
 from k3net.web.access import RateLimit, Tokens, loopback_host
 from k3net.web.api import (
@@ -45,7 +45,6 @@ from k3net.wiring_consul import ConsulWires
 
 _LOOK = 5.0
 _LONGEST_INFO = 16 * 1024
-_STORE_DEADLINE = 10.0
 
 
 def parts(daemon: Surroundings, s: Settings) -> Iterator[Part]:
@@ -88,12 +87,11 @@ class _Wires:
         self.checker = CheckerWires(daemon, s)
 
     def store(self) -> ThreadedStore:
-        longest = 2 * float(self._s.storage.etcd.dial_timeout) if self._s.storage.type == "etcd" else 0.0
         metrics = self._daemon.metrics
         return ThreadedStore(
             self._reactor,
             opener(self._s.storage),
-            deadline=max(_STORE_DEADLINE, longest),
+            deadline=deadline(self._s.storage),
             took=metrics.store_took,
             missed=metrics.store_failed,
         )

@@ -144,6 +144,13 @@ class EtcdStore(EtcdClusters, EtcdClaims):
         return answer.header.revision, (response.response_txn for response in answer.responses)
 
 
+def opened(settings: Any) -> EtcdStore:
+    """For `k3net.store.opener`."""
+    s = settings.etcd
+    login = Login(s.username, s.password, s.ca, s.cert, s.key)
+    return EtcdStore(s.endpoints, timeout=s.dial_timeout, login=login)
+
+
 def _batches(steps: Iterable[Step]) -> "Iterator[list[Step]]":
     """Steps in their order, as many as a transaction takes, each name once."""
     batch: dict[str, Step] = {}

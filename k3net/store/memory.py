@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from threading import Lock
+from typing import Any
 from uuid import uuid4
 
 from zope.interface import implementer
@@ -71,3 +72,8 @@ class MemoryStore(MemoryClusters, MemoryClaims):
 
     def close(self) -> None:
         """Nothing to let go of."""
+
+
+def opened(_settings: Any) -> MemoryStore:
+    """For `k3net.store.opener`."""
+    return MemoryStore()

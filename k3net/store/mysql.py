@@ -92,6 +92,12 @@ class MysqlStore(MysqlClusters, MysqlClaims):
         self._server.close()
 
 
+def opened(settings: Any) -> MysqlStore:
+    """For `k3net.store.opener`."""
+    s = settings.mysql
+    return MysqlStore(Login(s.host, s.port, s.user, s.password, s.database, s.ca, s.cert, s.key))
+
+
 class _Batch:
     """Steps taken in one transaction, none of them for a name that another is for."""
 

@@ -215,6 +215,11 @@ class SqliteStore(SqliteClusters, SqliteClaims):
         connection.execute("commit")
 
 
+def opened(settings: Any) -> SqliteStore:
+    """For `k3net.store.opener`."""
+    return SqliteStore(settings.sqlite.path)
+
+
 def _listing(connection: sqlite3.Connection) -> Listing:
     rows = connection.execute("select name, manifest, version from nodes").fetchall()
     return [records.read(_text(name), manifest, version) for name, manifest, version in rows]

@@ -323,7 +323,7 @@ def test_a_library_that_cannot_be_imported_makes_the_store_unavailable(url):
     done = subprocess.run([sys.executable, "-c", code, url], env=environ, capture_output=True, text=True, timeout=30)
     assert (
         done.stdout.splitlines()
-        == ["etcd store: the etcd3 library cannot be used: Descriptors cannot be created directly."] * 2
+        == ["etcd store: its library cannot be used: Descriptors cannot be created directly."] * 2
     ), done.stderr
 
 
