@@ -9,7 +9,7 @@ from twisted.internet.defer import Deferred, DeferredSemaphore, inlineCallbacks,
 from k3net.log import make_logger
 from k3net.model.peers import Peer
 
-_IDENTITY = ("node", "store", "instance", "version")
+_IDENTITY = ("node", "store", "instance", "version", "clusters")
 _LONGEST = 128
 _LONGEST_NAME = 253
 _MOST_DOUBLINGS = 8
