@@ -1,8 +1,6 @@
 """mDNS: this machine announced on the LAN, and the others heard, as validated Observations."""
 
-from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from ipaddress import IPv4Network, IPv6Network
 from threading import Thread
 from typing import Any
 
@@ -10,26 +8,23 @@ from twisted.application.service import Service
 from twisted.internet.defer import Deferred, inlineCallbacks
 from twisted.python.failure import Failure
 
+from k3net.discovery.alarms import Alarms
 from k3net.discovery.dnssd import Announcement, DnsSd, Instance, NameTaken
+from k3net.discovery.hearing import Hearing, Here, Network
 from k3net.errors import InvalidObservation, K3netError
 from k3net.host import Host
 from k3net.log import make_logger
-from k3net.model.observation import Observation, usable_address, valid_name
+from k3net.model.observation import Observation
 from k3net.model.peers import Peer
 from k3net.services import Periodic
 
-Network = IPv4Network | IPv6Network
 _Way = tuple[int, str | int]
 _LOOK = 5.0
 _BROWSE = 300.0
 _CLAIM_AGAIN = 30.0
-_ALARM = 300.0
 _SLICE = 200
 _LONGEST_CALL = 12.0
 _CLOSING = 4.0
-_MOST_ADDRESSES = 16
-_MOST_ALARMS = 100
-_NAMES_AT_ONE_ADDRESS = 16
 
 
 class Mdns(Service):
@@ -57,7 +52,6 @@ class Mdns(Service):
         refused: Callable[[str], None] = lambda reason: None,
     ):
         self._reactor = reactor
-        self._observe = observe
         self._own = name
         self._port = port
         self._pid = pid
@@ -65,8 +59,6 @@ class Mdns(Service):
         self._type = service_type
         self._chosen = tuple(interfaces)
         self._allowed = tuple(allowed)
-        self._peer_ttl = peer_ttl
-        self._peer_of = peer_of
         self._refused = refused
         self._log = make_logger()
         self._dnssd: DnsSd | None = None
@@ -74,9 +66,16 @@ class Mdns(Service):
         self._announced: Announcement | None = None
         self._claim_at = 0.0
         self._browse_at = 0.0
-        self._owners: dict[str, Instance] = {}
-        self._names_at: Counter[str] = Counter()
-        self._alarms: dict[str, float] = {}
+        self._alarm = Alarms(reactor)
+        self._hearing = Hearing(
+            observe,
+            self._alarm,
+            own=name,
+            service_type=service_type,
+            peer_ttl=peer_ttl,
+            peer_of=peer_of,
+            refused=refused,
+        )
         self.name_is_free: bool | None = None
         self.loop = Periodic(reactor, _LOOK, self._keep_up, name="mdns")
 
@@ -97,8 +96,7 @@ class Mdns(Service):
     @property
     def alarms(self) -> tuple[str, ...]:
         """What an operator has to look at: names that two machines announce."""
-        self._forget_alarms()
-        return tuple(sorted(self._alarms))
+        return self._alarm.standing()
 
     def waited(self, seconds: float) -> bool:
         """Whether so long has passed since the start."""
@@ -131,8 +129,7 @@ class Mdns(Service):
             self._speaking_on = where
         elif now >= self._browse_at:
             self._browse_at = now + _BROWSE
-            for name in [name for name in self._owners if self._peer_of(name) is None]:
-                self._disown(name)
+            self._hearing.forget_gone()
             yield in_thread(self._reactor, self._dnssd.browse)
         yield self._announce(host, now)
 
@@ -187,105 +184,16 @@ class Mdns(Service):
         """Take in what was heard, a slice at a time, so that a flood of it holds nothing up."""
         if not self.running:
             return
-        networks = self._allowed or self._host().networks
-        own_addresses = self._host().own_addresses
+        host = self._host()
+        announced = self._announced.parsed_addresses() if self._announced is not None else ()
+        here = Here(self._allowed or host.networks, host.own_addresses, announced)
         for instance in instances[:_SLICE]:
             try:
-                self._take(instance, networks, own_addresses)
+                self._hearing.take(instance, here)
             except InvalidObservation as error:
                 self._refused(error.field)
         if len(instances) > _SLICE:
             self._reactor.callLater(0, self._hear, instances[_SLICE:])
-
-    def _take(self, instance: Instance, networks: Sequence[Network], own_addresses: frozenset[str]) -> None:
-        label = instance.name[: -len(self._type) - 1]
-        name = instance.txt.get("node", "").strip() or label
-        if not valid_name(name):
-            self._refused("name")
-            return
-        if name == self._own or label == self._own:
-            self._check_own(instance, own_addresses)
-            return
-        addresses = tuple(
-            dict.fromkeys(a for a in instance.addresses if _counts(a, networks) and a not in own_addresses)
-        )
-        if not addresses and not instance.goodbye:
-            self._refused("addresses")
-            return
-        port = _port(instance.txt.get("port", "")) or _port(str(instance.port))
-        if not port:
-            self._refused("port")
-            return
-        if not self._owns(name, instance):
-            return
-        if name not in self._owners and self._is_crowded(instance):
-            self._refused("address crowded")
-            return
-        pid = instance.txt.get("pid", "").strip()
-        taken = self._observe(
-            Observation(
-                peer=name,
-                source="mdns",
-                seen_at=instance.heard_at,
-                ttl=0.0 if instance.goodbye else self._peer_ttl,
-                addresses=addresses[:_MOST_ADDRESSES],
-                port=port,
-                reason="PeerGoodbye" if instance.goodbye else "LANDiscovery",
-                message="goodbye via mDNS" if instance.goodbye else "discovered via mDNS",
-                meta={"pid": pid} if pid.isascii() and pid.isdecimal() and len(pid) <= 10 else {},
-            )
-        )
-        self._disown(name)
-        if not taken:
-            self._refused("table full")
-        elif not instance.goodbye:
-            self._owners[name] = instance
-            self._names_at[instance.addresses[0]] += 1
-
-    def _is_crowded(self, instance: Instance) -> bool:
-        """Whether so many names are at this address that more of them are an invention."""
-        return any(self._names_at[address] >= _NAMES_AT_ONE_ADDRESS for address in instance.addresses[:1])
-
-    def _disown(self, name: str) -> None:
-        owner = self._owners.pop(name, None)
-        if owner is not None:
-            self._names_at[owner.addresses[0]] -= 1
-            if not self._names_at[owner.addresses[0]]:
-                del self._names_at[owner.addresses[0]]
-
-    def _check_own(self, instance: Instance, own_addresses: frozenset[str]) -> None:
-        """Our own words come back to us, of a moment ago too; the same name from elsewhere is an alarm."""
-        said = self._announced.parsed_addresses() if self._announced is not None else ()
-        if instance.goodbye or not instance.addresses:
-            return
-        if own_addresses.union(said).isdisjoint(instance.addresses):
-            self._alarm(f"{instance.addresses[0]} announces this node's name {self._own!r} too, as {instance.name!r}")
-
-    def _owns(self, name: str, instance: Instance) -> bool:
-        """Whether this instance may speak for the peer: the first that did may, until it is silent or gone."""
-        owner = self._owners.get(name)
-        if owner is None or owner.name.lower() == instance.name.lower():
-            return True
-        if set(owner.addresses) & set(instance.addresses):
-            return True
-        peer = self._peer_of(name)
-        if peer is None or peer.lapsed(instance.heard_at):
-            return True
-        if not instance.goodbye:
-            self._alarm(f"{name!r} is announced by two machines: {owner.name!r} and {instance.name!r}")
-        return False
-
-    def _alarm(self, text: str) -> None:
-        if text not in self._alarms:
-            self._forget_alarms()
-            if len(self._alarms) >= _MOST_ALARMS:
-                return
-            self._log.error("{alarm}", alarm=text)
-        self._alarms[text] = self._reactor.seconds()
-
-    def _forget_alarms(self) -> None:
-        now = self._reactor.seconds()
-        self._alarms = {text: at for text, at in self._alarms.items() if now - at <= _ALARM}
 
 
 def in_thread(reactor: Any, f: Callable[..., Any], *args: Any, timeout: float = _LONGEST_CALL) -> "Deferred[Any]":
@@ -326,16 +234,3 @@ def _made_anew(where: Sequence[_Way], before: Sequence[_Way]) -> bool:
 
 def _told(announcement: Announcement) -> tuple[object, ...]:
     return announcement.port, announcement.parsed_addresses()
-
-
-def _counts(text: str, networks: Sequence[Network]) -> bool:
-    """Whether a peer can have this address: a usable one, in one of the networks."""
-    address = usable_address(text)
-    return address is not None and any(address in network for network in networks if network.version == address.version)
-
-
-def _port(text: str) -> int:
-    """The port a text names, or 0."""
-    text = text.strip()
-    port = int(text) if text.isascii() and text.isdecimal() and len(text) <= 5 else 0
-    return port if port <= 65535 else 0

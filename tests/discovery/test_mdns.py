@@ -257,7 +257,7 @@ class OwnersTests(MdnsTestCase):
             self.hear(f"x{i}", goodbye=True)
             self.table.forget_hearsay(self.clock.seconds())
         self.assertEqual(self.refused, [])
-        self.assertLess(len(self.mdns._owners), 100)
+        self.assertLess(len(self.mdns._hearing._owners), 100)
 
 
 class AlarmsTests(MdnsTestCase):
