@@ -6,7 +6,6 @@ from typing import Any
 from k3net.errors import StoreUnavailable
 from k3net.store.interface import OpenDriver
 
-
 _DEADLINE = 10.0
 
 
