@@ -40,11 +40,11 @@ class AgentWires:
 
     def _agent(self) -> Agent:
         c = self._c
-        server = Server(self._reactor, c.server_url, token=Token(path=c.token_file), trust=Trust())
+        server = Server(self._reactor, str(c.server_url), token=Token(path=c.token_file), trust=Trust())
         return Agent(
             self._reactor,
             server,
-            Identity(str(self._s.node.name), c.node_ip, c.pod_ip, c.pod_name, c.namespace),
+            Identity(str(self._s.node.name), str(c.node_ip), str(c.pod_ip), c.pod_name, c.namespace),
             Aims(c.test_port, c.client_port, c.service_name, c.service_port, c.full_mesh_limit, c.neighbours),
             ping=Pinger(self._reactor, c.packets_per_second).ping,
             connect=PROBES["tcp"],
