@@ -1,4 +1,4 @@
-"""Telling the other instances, on a clock: who is told, how often, what is kept, and what happens when things change."""
+"""Telling the other instances, on a clock: who is told, how often, what is kept, and what comes of changes."""
 
 import random
 
