@@ -15,9 +15,9 @@ _PERMANENT = {"PERM", "permanent"}
 _PUBLISHED = {"PUB", "published"}
 
 _WINDOWS_INTERFACE = re.compile(r"\S[^:]*: (?P<address>[\d.]+) --- 0x[0-9A-Fa-f]+\s*")
-_WINDOWS_HEADING = re.compile(r"  \S.*?\S {2,}\S.*?\S {2,}\S.*")
-_WINDOWS_ROW = re.compile(r"  (?P<address>\d+(?:\.\d+){3})\s+(?P<mac>[0-9A-Fa-f-]{17})\s+(?P<kind>\S+)\s*")
-_STATIC = ("stat", "está", "stát", "стат", "静", "靜", "정적")
+_WINDOWS_HEADING = re.compile(r"\s+\S.*?\s{2,}\S.*?\s{2,}\S.*")
+_WINDOWS_ROW = re.compile(r"\s+(?P<address>\d+(?:\.\d+){3})\s+(?P<mac>[0-9A-Fa-f-]{17})\s+(?P<kind>\S+)\s*")
+_STATIC = ("stat", "está", "стат", "静", "靜", "정적")
 """How the word for a static entry begins in the languages of Windows; it is shown in the user's."""
 
 

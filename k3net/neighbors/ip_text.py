@@ -20,6 +20,8 @@ def _row(line: str) -> Neighbor | None:
         return None
     pairs = dict(pairwise(words))
     state = words[-1].lower() if words else ""
+    if state not in STATES and "lladdr" not in pairs:
+        state = "none"  # which it does not print
     if "dev" not in pairs or state not in STATES:
         raise ValueError(line)
     mac = _link_address(pairs["lladdr"]) if "lladdr" in pairs else ""

@@ -16,19 +16,21 @@ _PATH = "/usr/sbin:/sbin:/usr/bin:/bin"
 _LONGEST = 2**26
 
 
-def _printed(parse: Callable[[str], Table], *argv: str, families: Collection[int] = (4,)) -> Read:
+def _printed(
+    parse: Callable[[str], Table], *argv: str, families: Collection[int] = (4,), encoding: str = "utf-8"
+) -> Read:
     """Reads what a program prints that knows these `families`."""
     command = " ".join(argv)
 
     def read(wanted: Collection[int], timeout: float) -> Table:
         if missing := set(wanted) - set(families):
             raise UnreadableTable(f"{command} does not tell IPv{min(missing)} neighbours")
-        return parse(_output(argv, timeout))
+        return parse(_output(argv, timeout).decode(encoding, "replace"))
 
     return read
 
 
-def _output(argv: Sequence[str], timeout: float) -> str:
+def _output(argv: Sequence[str], timeout: float) -> bytes:
     environ = {**os.environ, "LC_ALL": "C", "PATH": os.pathsep.join([os.environ.get("PATH", ""), _PATH])}
     command = " ".join(argv)
     try:
@@ -42,7 +44,7 @@ def _output(argv: Sequence[str], timeout: float) -> str:
     if done.returncode:
         said = done.stderr.decode("utf-8", "replace").strip().splitlines()
         raise UnreadableTable(f"{command}: exit status {done.returncode}{': ' + repr(said[0][:80]) if said else ''}")
-    return done.stdout[:_LONGEST].decode("utf-8", "replace")
+    return done.stdout[:_LONGEST]
 
 
 _BSD: Sequence[Read] = (_printed(parse_arp_unix, "arp", "-a", "-n"),)  # without -n it asks DNS for each, in turn
@@ -54,7 +56,7 @@ READERS: Mapping[str, Sequence[Read]] = {
     ),
     "darwin": _BSD,
     "freebsd": _BSD,
-    "win32": (_printed(parse_arp_windows, "arp", "-a"),),
+    "win32": (_printed(parse_arp_windows, "arp", "-a", encoding="oem"),),
 }
 """By `sys.platform` without its digits: the ways to read the table, the best first."""
 
