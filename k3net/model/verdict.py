@@ -10,7 +10,7 @@ from k3net.model.verdicts.picture import Picture, Round, ServicePicture
 from k3net.model.verdicts.services import failing_connections, failing_names
 from k3net.model.verdicts.shape import Shape
 from k3net.model.verdicts.telling import Telling
-from k3net.model.verdicts.verdict import Verdict, state
+from k3net.model.verdicts.verdict import Kind, Verdict, state
 
 __all__ = ["LAYERS", "ROUNDS", "Picture", "Round", "ServicePicture", "Verdict", "state", "verdicts"]
 
@@ -102,26 +102,26 @@ def _of_services(
     def names(mask: int) -> tuple[str, ...]:
         return tuple(sorted(nodes[node] for node in bits(mask)))
 
+    def told(kind: Kind, text: str, counts: tuple[int, int], service: str, mask: int = 0) -> Verdict:
+        tests, failed = counts
+        share = round(failed / tests, 4)
+        return Verdict(kind, "service", text, nodes=names(mask), service=service, share=share, tests=tests)
+
     found = []
-    unresolved = failing_names(rounds, able, sets)
-    if unresolved.everywhere:
-        failing = sorted(unresolved.everywhere)
-        every = len(failing) == len(rounds[0])
-        tests, failed = (sum(each) for each in zip(*unresolved.everywhere.values(), strict=True))
-        name = failing[0] if len(failing) == 1 else ""
-        text = words.dns(failing, (), every)
-        found.append(Verdict("dns", "service", text, service=name, share=round(failed / tests, 4), tests=tests))
-    for mask in unresolved.nodes.values():
-        share = round(unresolved.failed / unresolved.tests, 4)
-        text = words.dns((), names(mask), False)
-        found.append(Verdict("dns", "service", text, nodes=names(mask), share=share, tests=unresolved.tests))
+    names_failing = failing_names(rounds, able, sets)
+    if names_failing.everywhere:
+        failing = sorted(names_failing.everywhere)
+        tests, failed = (sum(each) for each in zip(*names_failing.everywhere.values(), strict=True))
+        text = words.dns(failing, (), len(failing) == len(rounds[0]))
+        found.append(told("dns", text, (tests, failed), failing[0] if len(failing) == 1 else ""))
+    for key, mask in names_failing.nodes.items():
+        found.append(told("dns", words.dns((), names(mask), False), names_failing.counts[key], "", mask))
     refused = failing_connections(rounds, able, sets)
-    for name, (tests, failed) in refused.everywhere.items():
-        text = words.service(name, (), pods_reach)
-        found.append(Verdict("service", "service", text, service=name, share=round(failed / tests, 4), tests=tests))
+    for name, counts in refused.everywhere.items():
+        found.append(told("service", words.service(name, (), pods_reach), counts, name))
     for name, mask in refused.nodes.items():
         text = words.service(name, names(mask), pods_reach)
-        found.append(Verdict("service", "service", text, service=name, nodes=names(mask)))
+        found.append(told("service", text, refused.counts[name], name, mask))
     return found
 
 

@@ -231,9 +231,17 @@ def hides(one: str, other: str) -> bool:
 
 
 def planted(
-    kinds: Collection[str], random: Random, *, count: int = 50, noise: float = 0.01
+    kinds: Collection[str],
+    random: Random,
+    *,
+    count: int = 50,
+    noise: float = 0.01,
+    measured: "list[list[int]] | None" = None,
 ) -> tuple[list[Round], set[Named]]:
-    """Rounds of `count` nodes with faults of these kinds, and the verdicts that name them."""
+    """Rounds of `count` nodes with faults of these kinds, and the verdicts that name them.
+
+    `measured` are the targets of each source, by round; all when it is None.
+    """
     nodes = tuple(f"n{number:03}" for number in range(count))
     world = World(nodes, random)
     free = list(range(count))
@@ -245,7 +253,7 @@ def planted(
             free = [node for node in free if nodes[node] in faults[-1][5][0]]
         touched = {each for fault in faults for each in (*fault[3], *(end for link in fault[4] for end in link))}
         free = [node for node in free if nodes[node] not in touched]
-    return [world.round(noise) for _ in range(ROUNDS)], together(faults)
+    return [world.round(noise, measured[age] if measured else None) for age in range(ROUNDS)], together(faults)
 
 
 def some_kinds(random: Random) -> list[str]:

@@ -1,6 +1,6 @@
 """How much failure is more than chance."""
 
-from math import comb, lgamma, log
+from math import lgamma, log
 
 NOISE = 0.01
 """The share of results that may be wrong without a verdict."""
@@ -12,14 +12,16 @@ LOSSY = 0.05
 """The share that is too much where no cause is found for it, and of the packets of a link."""
 
 _RISK = 0.001
-_CERTAIN = 16
 
 
-def broken(tests: int, failed: int, chances: int) -> bool:
-    """Whether `failed` of `tests` fail for a reason: most do, and noise seldom does so to one of `chances` such."""
-    if not tests or failed < BROKEN * tests:
-        return False
-    return tests > _CERTAIN or chances * comb(tests, failed) * NOISE**failed <= _RISK
+def mostly(tests: int, failed: int) -> bool:
+    """Whether there are tests, and most of them fail."""
+    return tests > 0 and failed >= BROKEN * tests
+
+
+def broken(tests: int, failed: int, chances: int, rate: float = NOISE) -> bool:
+    """Whether most of the tests fail, and a failure rate of `rate` seldom does so to one of `chances` such."""
+    return mostly(tests, failed) and log(chances) + _ways(tests, failed) + failed * log(rate) <= log(_RISK)
 
 
 def beyond(tests: int, failed: int, rate: float, chances: int) -> bool:
@@ -27,6 +29,10 @@ def beyond(tests: int, failed: int, rate: float, chances: int) -> bool:
     ratio = (tests - failed) * rate / ((failed + 1) * (1 - rate))  # of the chances of one failure more, and less beyond
     if failed <= rate * tests or ratio >= 1:
         return False
-    ways = lgamma(tests + 1) - lgamma(failed + 1) - lgamma(tests - failed + 1)
-    exactly = ways + failed * log(rate) + (tests - failed) * log(1 - rate)
+    exactly = _ways(tests, failed) + failed * log(rate) + (tests - failed) * log(1 - rate)
     return exactly - log(1 - ratio) <= log(_RISK / chances)
+
+
+def _ways(tests: int, failed: int) -> float:
+    """The logarithm of the binomial coefficient."""
+    return lgamma(tests + 1) - lgamma(failed + 1) - lgamma(tests - failed + 1)

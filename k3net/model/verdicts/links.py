@@ -4,7 +4,7 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from k3net.model.verdicts.bits import bits
-from k3net.model.verdicts.chance import broken
+from k3net.model.verdicts.chance import NOISE, broken, mostly
 from k3net.model.verdicts.matrix import Matrix
 
 Pair = tuple[int, int]
@@ -16,10 +16,14 @@ _MOST_PASSING = 0.25  # of the tests of a direction that fails, when the other o
 
 @dataclass
 class Links:
-    """Pairs that fail in both directions (lower bit first), and (source, target) that fail in one; their tests."""
+    """Pairs that fail in both directions (lower bit first), and (source, target) that fail in one; their tests.
+
+    `half` of the pairs that are said to fail in both were tested in one direction only.
+    """
 
     both: list[Pair] = field(default_factory=list)
     one_way: list[Pair] = field(default_factory=list)
+    half: int = 0
     tests: dict[Pair, Pair] = field(default_factory=dict)  # (measured, failed) of each pair
 
     def cells(self, count: int) -> list[int]:
@@ -44,14 +48,20 @@ def find_links(rounds: Samples, along: Samples = (), skip: Collection[Pair] = ()
     if not any(matrix.failures for matrix in rounds[0]):
         return links
     cells = max(matrix.tests for matrix in rounds[0])
+    rate = max(_noise(matrix) for matrix in rounds[0])
     candidates = _candidates(rounds)
     if sum(row.bit_count() for row in candidates) > _CANDIDATES_PER_NODE * len(candidates):
         return links
     for one, row in enumerate(candidates):
         for two in bits(row):
             if (one, two) not in skip:
-                _judge(links, (one, two), rounds, along, cells)
+                _judge(links, (one, two), rounds, along, (cells, rate))
     return links
+
+
+def _noise(matrix: Matrix) -> float:
+    """The share of failures that are too many to be those of a link for each node."""
+    return max(NOISE, (matrix.failures - 2 * len(matrix.failed)) / matrix.tests if matrix.tests else 0.0)
 
 
 def _candidates(rounds: Samples) -> list[int]:
@@ -69,19 +79,20 @@ def _candidates(rounds: Samples) -> list[int]:
     return [mask & late & -(2 << node) for node, (mask, late) in enumerate(zip(twice, recent, strict=True))]
 
 
-def _judge(links: Links, pair: Pair, rounds: Samples, along: Samples, cells: int) -> None:
+def _judge(links: Links, pair: Pair, rounds: Samples, along: Samples, usual: tuple[int, float]) -> None:
     """Add the pair to `links` if its newest results suffice, or with the older ones, or with those `along`."""
     back = (pair[1], pair[0])
     for tests_out, failed_out, tests_in, failed_in in _depths(rounds, pair):
         out, into = (tests_out, failed_out), (tests_in, failed_in)
-        kind = _kind(out, into, (0, 0), (0, 0), cells)
+        kind = _kind(out, into, (0, 0), (0, 0), usual)
         if kind:
             break
     else:
         *_, (tests_out, failed_out, tests_in, failed_in) = _depths(along, pair) if along else [(0, 0, 0, 0)]
-        kind = _kind(out, into, (tests_out, failed_out), (tests_in, failed_in), cells) if along else ""
+        kind = _kind(out, into, (tests_out, failed_out), (tests_in, failed_in), usual) if along else ""
     if kind == "both":
         links.both.append(pair)
+        links.half += not (out[0] and into[0])
         links.tests[pair] = (out[0] + into[0], out[1] + into[1])
     elif kind == "out":
         links.one_way.append(pair)
@@ -104,12 +115,16 @@ def _depths(rounds: Samples, pair: Pair) -> Iterator[tuple[int, int, int, int]]:
         yield tests_out, failed_out, tests_in, failed_in
 
 
-def _kind(out: Pair, into: Pair, out_along: Pair, into_along: Pair, cells: int) -> str:
-    """Which ways are shown to be down by (tests, failures) of each: "both", "out", "into" or ""."""
+def _kind(out: Pair, into: Pair, out_along: Pair, into_along: Pair, usual: tuple[int, float]) -> str:
+    """Which ways are shown to be down by (tests, failures) of each: "both", "out", "into" or "".
+
+    `usual` is how many cells there are, and what share of them fails anyway.
+    """
+    cells, rate = usual
 
     def shown(own: Pair, along: Pair, chances: int) -> bool:
         tests, failed = own[0] + along[0], own[1] + along[1]
-        return broken(tests, failed, chances) and broken(own[0], own[1], 0)
+        return mostly(*own) and broken(tests, failed, chances, rate)
 
     def fails(way: Pair) -> bool:
         return 2 * way[1] >= way[0]

@@ -17,8 +17,7 @@ class Failing:
 
     everywhere: dict[str, Counts] = field(default_factory=dict)  # (tests, failures)
     nodes: dict[str, int] = field(default_factory=dict)
-    tests: int = 0
-    failed: int = 0
+    counts: dict[str, Counts] = field(default_factory=dict)  # of those nodes, as in `everywhere`
 
 
 def failing_names(rounds: Sequence[Services], able: int, sets: Sequence[int]) -> Failing:
@@ -82,5 +81,6 @@ def _on_nodes(
             failures += sum(failed >> node & 1 for _, failed in samples)
             if broken(tests, failures, max(1, able.bit_count())):
                 found.nodes[key] = found.nodes.get(key, 0) | 1 << node
-                found.tests, found.failed = found.tests + tests, found.failed + failures
+                before = found.counts.get(key, (0, 0))
+                found.counts[key] = (before[0] + tests, before[1] + failures)
                 break

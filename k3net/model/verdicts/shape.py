@@ -80,13 +80,13 @@ def shape_of(matrix: Matrix) -> Shape:
         inside |= each
     homes = [0] * len(groups)
     kinds: dict[str, int] = {}
-    for node in bits(touched & ~inside):
+    for node in bits(touched):
         home = _home(matrix, node, groups)
         judged = groups[home] if home is not None else inside or touched & ~(1 << node)
         kind = _kind(matrix, node, judged)
         if kind:
             kinds[kind] = kinds.get(kind, 0) | 1 << node
-        if home is not None and kind != "down":
+        if home is not None and kind != "down" and not inside >> node & 1:
             homes[home] |= 1 << node
     parted = [group | more for group, more in zip(groups, homes, strict=True)] if len(groups) > 1 else []
     return Shape.of(count, parted, **kinds)
@@ -182,7 +182,10 @@ def _counts(matrix: Matrix, node: int, others: int) -> tuple[int, int, int, int]
 
 
 def _home(matrix: Matrix, node: int, groups: Sequence[int]) -> "int | None":
-    """The group that the node reaches, or that reaches it, mostly."""
+    """The group of the node, else that which it reaches, or that reaches it, mostly."""
+    for at, group in enumerate(groups):
+        if group >> node & 1:
+            return at
 
     def passing(at: int) -> int:
         tests_out, failed_out, tests_in, failed_in = _counts(matrix, node, groups[at])

@@ -84,7 +84,8 @@ class Telling:
         told = []
         if links.both:
             pairs = self._pairs(links.both)
-            text = self._words.links(pairs, protocol, self._passes(Links(links.both).cells(len(self._nodes))))
+            beneath = self._passes(Links(links.both).cells(len(self._nodes)))
+            text = self._words.links(pairs, protocol, links.half, beneath)
             told.append(self._verdict("link", text, links.total(links.both), links=pairs, protocol=protocol))
         if links.one_way:
             pairs = self._pairs(links.one_way, ordered=True)
