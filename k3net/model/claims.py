@@ -30,18 +30,30 @@ def may_write(wanted: Claim, held: "Claim | None", instead_of: str) -> bool:
     return held.owner == wanted.owner and held.exact != wanted.exact
 
 
-def choose(pool: Pool, node: str, claims: Iterable[Claim], others: Iterable[Net], stored: Iterable[Net]) -> Net:
+def choose(
+    pool: Pool,
+    node: str,
+    claims: Iterable[Claim],
+    *,
+    fixed: Iterable[Net],
+    others: Iterable[Net],
+    stored: Iterable[Net],
+) -> Net:
     """The subnet to claim: the one that the node holds, else the one its Node says, else the hashed, or the next free.
 
-    `others` are the CIDRs that other Nodes say, and those of Services. NoSubnetLeft when there is none.
+    `fixed` are CIDRs that nobody moves: those of Services and of the Nodes of others; `others` are what all other Nodes
+    say, and who holds a claim does not give way to them. NoSubnetLeft when there is none.
     """
     claims = list(claims)
-    foreign = [*others, *(claim.net for claim in claims if claim.owner != node)]
-    own = sorted(claim.net for claim in claims if claim.owner == node and claim.net.version == pool.cluster.version)
-    for net in (*own, *stored):
-        if _is_of(net, pool) and not overlap([net], foreign):
+    held = [*fixed, *(claim.net for claim in claims if claim.owner != node)]
+    for claim in sorted((c for c in claims if c.owner == node), key=lambda claim: claim.subnet):
+        if _is_of(claim.net, pool) and not overlap([claim.net], held):
+            return claim.net
+    held += others
+    for net in stored:
+        if _is_of(net, pool) and not overlap([net], held):
             return net
-    return pool.next_free(node, foreign)
+    return pool.next_free(node, held)
 
 
 def in_the_way(nets: Iterable[Net], node: str, claims: Iterable[Claim]) -> list[Claim]:

@@ -1,16 +1,17 @@
 """Why a Node is what it is: which observation, and which rule, each of its fields comes from."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from k3net.model.desired import readiness, telling, whereabouts
-from k3net.model.node import LAST_SEEN, MANAGED, Node
+from k3net.model.node import LAST_SEEN, MANAGED, POD_CIDR_CONFLICT, Node
 from k3net.model.observation import Observation
 
 _NAME_LABEL = "kubernetes.io/hostname"
 _FOUND_LABEL = "k3.network/discovered"
 _PORT = "k3.network/port"
 _PID = "k3.network/pid"
+_CIDR_WORD = "podCIDR"  # in the own node's meta: how its pod CIDRs came about, or why there are none
 _VOUCHED = "reached by "  # as k3net.reconciler.adoption.vouched has it
 _KEPT = "kept as stored"
 _ALIKE = "the same on every Node that k3net keeps"
@@ -47,7 +48,8 @@ def explain(
     if not observations:
         return [_kept(field, value, _UNSEEN) for field, _, value in _fields(shown)]
     account = _Account(observations, stored, now, observer)
-    return [account.of(field, key, value) for field, key, value in _fields(shown)]
+    rows = [account.of(field, key, value) for field, key, value in _fields(shown)]
+    return rows if shown.pod_cidrs else [*rows, *account.lacking()]
 
 
 def _fields(node: Node) -> Iterator[tuple[str, str, str]]:
@@ -67,6 +69,10 @@ def _fields(node: Node) -> Iterator[tuple[str, str, str]]:
     ready = node.ready
     why = ": ".join(text for text in (ready.reason, ready.message) if text)
     yield "status.conditions[Ready]", "Ready", f"{ready.status} ({why})" if why else ready.status
+    for condition in node.conditions:
+        if condition.type == POD_CIDR_CONFLICT:
+            told = f"{condition.status} ({condition.reason}: {condition.message})"
+            yield f"status.conditions[{POD_CIDR_CONFLICT}]", POD_CIDR_CONFLICT, told
 
 
 def _kept(field: str, value: str, rule: str = _KEPT) -> Because:
@@ -96,11 +102,13 @@ class _Account:
             case "metadata.annotations":
                 return self._annotation(field, key, value)
             case "spec.podCIDRs":
-                return self._told(field, value, next((o for o in self._said if o.pod_cidrs), None))
+                return self._pod_cidrs(field, value)
             case "status.addresses":
                 return self._address(field, key, value)
-            case "status.conditions":
+            case "status.conditions" if key == "Ready":
                 return self._ready(field, value)
+            case "status.conditions":
+                return _ruled(field, value, "the pod CIDRs of the stored Nodes, compared by the Node's writer")
         return _ruled(field, value, _ALIKE)
 
     def _once(self, field: str, value: str, key: str, rule: str) -> Because:
@@ -131,6 +139,18 @@ class _Account:
             return self._seen(field, value, o, f"the claim of {o.source} holds")
         end = "said goodbye" if o.goodbye else "has lapsed"
         return self._seen(field, value, o, f"the last that is known: {o.source} {end}, and no other claim tells")
+
+    def lacking(self) -> Iterator[Because]:
+        """Why there are no pod CIDRs, if a source says it."""
+        o = next((o for o in self._said if o.meta.get(_CIDR_WORD)), None)
+        if o is not None:
+            yield self._seen("spec.podCIDRs", "", o, o.meta[_CIDR_WORD])
+
+    def _pod_cidrs(self, field: str, value: str) -> Because:
+        o = next((o for o in self._said if o.pod_cidrs), None)
+        told = self._told(field, value, o)
+        word = "" if o is None or o.lapsed(self._now) else o.meta.get(_CIDR_WORD, "")
+        return replace(told, rule=word) if word else told
 
     def _address(self, field: str, kind: str, value: str) -> Because:
         addresses, _ = whereabouts(self._observations, self._now)

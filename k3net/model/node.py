@@ -10,6 +10,8 @@ from k3net.model import rfc3339
 
 MANAGED = "k3.network/managed"
 LAST_SEEN = "k3.network/lastSeen"
+POD_CIDR_CONFLICT = "PodCIDRConflict"
+"""Type of the condition of a Node whose pod CIDR another Node says, too."""
 
 _OWN_ADDRESSES = ("Hostname", "InternalIP")
 
@@ -93,6 +95,10 @@ class Node:
     def conditions(self) -> tuple[Condition, ...]:
         return tuple(map(_condition, self._status.get("conditions") or ()))
 
+    def says(self, condition: str) -> bool:
+        """Whether it has a condition of this type."""
+        return any(c.get("type") == condition for c in self._status.get("conditions") or ())
+
     @cached_property
     def ready(self) -> Condition:
         """The Ready condition; status "Unknown" when there is none."""
@@ -141,7 +147,9 @@ class Node:
         if self.internal_ips or not kept:
             others = [address for address in kept if address.get("type") not in _OWN_ADDRESSES]
             status["addresses"] = [*want["status"]["addresses"], *others]
-        status["conditions"] = _with_ready(status.get("conditions") or [], want["status"]["conditions"][0])
+        status["conditions"] = status.get("conditions") or []
+        for condition in want["status"]["conditions"]:
+            status["conditions"] = _with(status["conditions"], condition)
         return Node(self.name, manifest, have.version, self.last_seen)
 
     def beating(self, now: float) -> "Node | None":
@@ -180,7 +188,7 @@ class Node:
         at = rfc3339.format_seconds(now)
         status["conditions"] = [
             {**c, "lastHeartbeatTime": at, "lastTransitionTime": c.get("lastTransitionTime") or at}
-            if c.get("type") == "Ready"
+            if c.get("type") in ("Ready", POD_CIDR_CONFLICT)
             else c
             for c in status.get("conditions") or ()
         ]
@@ -210,11 +218,12 @@ def _condition(c: Mapping[str, Any]) -> Condition:
     )
 
 
-def _with_ready(conditions: list[dict[str, Any]], want: Mapping[str, Any]) -> list[dict[str, Any]]:
+def _with(conditions: list[dict[str, Any]], want: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Those with `want` in the place of the first of its type, or at the end."""
     new = []
     found = False
     for c in conditions:
-        if c.get("type") == "Ready" and not found:
+        if c.get("type") == want["type"] and not found:
             found = True
             kept = dict(c)
             if c.get("status") != want["status"]:

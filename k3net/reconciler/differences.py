@@ -60,7 +60,8 @@ class Differences:
             if not self._concerns(peer, want, now, doubted) or (name not in allowed and self._is_demotion(name, want)):
                 continue
             self._planned[name] = want
-            wanted[name] = replace(want, last_seen=seen_at(peer, now, wall))
+            marked = self._known.conflicts.marked(want, self._known.nodes.get(name))
+            wanted[name] = replace(marked, last_seen=seen_at(peer, now, wall))
             if len(wanted) >= BATCH:
                 break
         return wanted, doubted

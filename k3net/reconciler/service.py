@@ -1,6 +1,7 @@
 """The passes: what is observed is compared with what is stored, and the difference is written."""
 
 from collections.abc import Callable, Iterator, Set
+from itertools import islice
 from typing import Any
 
 from twisted.internet.defer import inlineCallbacks, maybeDeferred
@@ -13,6 +14,7 @@ from k3net.model.observation import Observation
 from k3net.model.peers import PeerTable
 from k3net.model.plan import Step, plan
 from k3net.reconciler.adoption import vouched
+from k3net.reconciler.conflict_metric import ConflictMetric
 from k3net.reconciler.demotions import Demotions, nobody, unknown
 from k3net.reconciler.differences import Differences
 from k3net.reconciler.history import History
@@ -25,6 +27,7 @@ from k3net.store.interface import Conflict, Done, Outcome
 _TRIES = 4
 _SOON = 0.1
 _FAREWELL = 5.0
+_MOST_ALARMS = 10
 
 
 class Reconciler(Periodic):
@@ -68,6 +71,7 @@ class Reconciler(Periodic):
         self.history = History()
         self.share = Share(name, instance, patience=report_every + peer_ttl, registers=registers)
         self._known = Stored(clock, store, table, self.share, report_every=report_every, peer_ttl=peer_ttl)
+        self.collectors = (ConflictMetric(self._known.conflicts),)
         self._differences = Differences(clock, table, self._known, self.share, self.history, wall=wall)
         self._demotions = Demotions(
             clock, table, brake, own=name, peer_ttl=peer_ttl, reach=reach, ask=ask, reached=self._reached
@@ -90,11 +94,16 @@ class Reconciler(Periodic):
 
     @property
     def alarms(self) -> Iterator[str]:
-        """A brake that holds, and records that are no Nodes."""
+        """A brake that holds, records that are no Nodes, and Nodes that say the same pod CIDR."""
         if self.brake.held:
             yield f"brake: {len(self.brake.held)} Nodes would go NotReady at once; held back"
         for record in self.corrupt.values():
             yield f"the stored record {record.name!r} is no Node ({record.reason}); left alone"
+        conflicts = self._known.conflicts
+        for name, conflict in islice(conflicts, _MOST_ALARMS):
+            yield f"pod CIDR of node {name}: {conflict}"
+        if len(conflicts) > _MOST_ALARMS:
+            yield f"pod CIDRs of {len(conflicts) - _MOST_ALARMS} more nodes overlap"
 
     def observe(self, o: Observation) -> bool:
         """Take an observation in; False when the table has no room for the peer."""
@@ -130,6 +139,8 @@ class Reconciler(Periodic):
                 self._known.unsettle(name)
             for name in self.share.update(self.table, self.store_id, self._clock.seconds()):
                 self._known.unsettle(name)
+            for name in self._known.conflicts.changed():
+                self._known.unsettle(name)
             yield self._look()
             now = self._clock.seconds()
             wanting = self._differences.demotions(now)
@@ -162,7 +173,7 @@ class Reconciler(Periodic):
 
     def _rests(self) -> bool:
         """Whether this pass would find all as the last one left it."""
-        if self.table.changes != self._rests_at or self.brake.held_since is not None:
+        if self.table.changes != self._rests_at or self.brake.held_since is not None or self._known.conflicts.pending:
             return False
         return self._clock.seconds() < self._rests_until
 

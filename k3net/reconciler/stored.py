@@ -8,6 +8,7 @@ from typing import Any
 from twisted.internet.defer import inlineCallbacks
 
 from k3net.errors import CorruptRecord
+from k3net.model.conflicts import Conflicts
 from k3net.model.node import Node
 from k3net.model.peers import PeerTable
 from k3net.model.plan import Step
@@ -23,7 +24,8 @@ class Stored:
     """The records by name: `nodes`, and `corrupt` for those that are none; `identity` is the store's id, or "".
 
     A Node is settled when there is nothing to do for it as long as the same is desired, and until its time is up; who
-    moves its record ends that. `list_at` is when (monotonic) the store is to be listed again.
+    moves its record ends that. `list_at` is when (monotonic) the store is to be listed again; `conflicts` are those
+    of the Nodes' pod CIDRs.
     """
 
     def __init__(self, clock: Any, store: Any, table: PeerTable, share: Share, *, report_every: float, peer_ttl: float):
@@ -37,6 +39,7 @@ class Stored:
         self._settled: dict[str, tuple[Node, float]] = {}
         self.nodes: dict[str, Node] = {}
         self.corrupt: dict[str, CorruptRecord] = {}
+        self.conflicts = Conflicts()
         self.identity = ""
         self.list_at = float("-inf")
 
@@ -55,6 +58,7 @@ class Stored:
                 yield turn(self._clock)
             known = before.get(name)
             if known is None or known.version != node.version:
+                self.conflicts.note(name, node)
                 self.unsettle(name)
                 self._share.moved(name, now)
                 self._heed(known, node, now)
@@ -67,6 +71,7 @@ class Stored:
         for name in (before.keys() | broken.keys()) - self.nodes.keys():
             self.unsettle(name)
             self._share.forget(name)
+            self.conflicts.note(name, None)
             self._let_go(name, now)
         self.list_at = now + 10 * self._report_every * random.uniform(0.9, 1.1)  # noqa: S311 - no herd of listings
 
@@ -82,6 +87,7 @@ class Stored:
             else:
                 self.corrupt.pop(name, None)
             self.unsettle(name)
+            self.conflicts.note(name, node)
             if node is None:
                 self.nodes.pop(name, None)
             else:
@@ -93,6 +99,7 @@ class Stored:
         """This daemon's step is in the store; the Node that is there now."""
         self.nodes[step.name] = after = replace(step.node, version=done.version, last_seen=None)
         self._share.moved(step.name, now)
+        self.conflicts.note(step.name, after)
         return after
 
     def list_sooner(self) -> None:
