@@ -134,10 +134,12 @@ def _is_set(matrix: Matrix, members: int) -> bool:
 
 
 def _grown(good: Sequence[int], bad: Sequence[int], free: int, members: int) -> int:
-    candidates = list(bits(free))
     for _ in range(_MOST_GROWTHS):
+        near = members
+        for node in bits(members):
+            near |= good[node]
         grown = 0
-        for node in candidates:
+        for node in bits(near & free):
             passing = (good[node] & members).bit_count() + (members >> node & 1)
             if passing > (bad[node] & members).bit_count():
                 grown |= 1 << node
