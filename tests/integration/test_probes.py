@@ -169,8 +169,9 @@ def test_a_daemon_tells_prometheus_of_the_peers_it_found_and_of_nobody_else(lab)
     a, b = lab.host("a", ipv4=f"{A}/24"), lab.host("b", ipv4=f"{B}/24")
     lab.host("c", ipv4="10.77.0.4/24")
     b.avahi("b", port=7946, txt={"node": "b", "port": 7946, "pid": 1})
-    daemon = a.k3net({"storage": {"type": "memory"}}, node_name="a")
-    wait_for(lambda: "b" in daemon.nodes(), 10, "b's Node")
+    with b.inside(lambda: socket.create_server((B, 7946))):
+        daemon = a.k3net({"storage": {"type": "memory"}}, node_name="a")
+        wait_for(lambda: "b" in daemon.nodes(), 10, "b's Node")
 
     def asked(target):
         url = f"http://127.0.0.1:8080/probe?module=icmp&target={target}"
