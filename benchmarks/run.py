@@ -18,7 +18,7 @@ from typing import Any
 
 from figure import MISSING, spread
 
-NAMES = ("connects", "rounds", "passes", "packets", "idle", "flood", "scale", "consul")
+NAMES = ("connects", "rounds", "passes", "packets", "idle", "flood", "scale", "consul", "checker_server", "verdicts")
 LONGEST = 180
 HERE = Path(__file__).parent
 

@@ -34,6 +34,7 @@ class Client:
     version: int = 0
     heard: float = 0.0
     last_heartbeat: float = 0.0
+    told_at: float = float("-inf")
 
     @property
     def stranger(self) -> bool:

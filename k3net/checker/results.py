@@ -81,19 +81,22 @@ class Results:
 
     def take_service(self, client: Client, address: str, result: ConnectivityResult) -> None:
         """A report of the service test. ValueError for a duration that is none."""
-        printed, seconds, _ = self._durations(result.test_duration)
-        latency = self._durations(result.latency)[0]
+        durations = self._durations
+        durations.learn((result.test_duration, result.latency))
         ports = result.port_status.values()
         finding = ServiceFinding(
             service=result.target_ip,
             resolved=True if result.resolved is None and "open" in ports else result.resolved,
             connected="closed" not in ports if ports else None,
-            seconds=seconds,
+            seconds=durations.seconds[result.test_duration],
         )
         known = self._services.get(client)
         earlier = [f for f in known.findings if f.service == finding.service] if known is not None else []
         shown = msgspec.structs.replace(
-            result, source_ip=result.source_ip or address, test_duration=printed, latency=latency
+            result,
+            source_ip=result.source_ip or address,
+            latency=durations.printed[result.latency] or "0ns",
+            test_duration=durations.printed[result.test_duration] or "0ns",
         )
         self._services[client] = _ServiceSource(address, shown, [finding, *earlier][:ROUNDS])
         self.changes += 1

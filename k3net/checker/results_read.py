@@ -1,11 +1,13 @@
 """A report as cells to show, marks to judge by, and numbers to count."""
 
 from bisect import bisect_left
-from collections.abc import Iterable, Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from k3net.checker.wire import ConnectivityResult, print_duration, read_duration
 from k3net.model.matrix import Findings, mask_of
@@ -13,6 +15,7 @@ from k3net.model.matrix import Findings, mask_of
 LAN_BUCKETS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0)
 
 _MOST_DURATIONS = 1 << 16
+_NONE = -1
 
 
 class Cell(Struct, frozen=True, gc=False, omit_defaults=True):
@@ -28,21 +31,31 @@ class Cell(Struct, frozen=True, gc=False, omit_defaults=True):
 
 
 class Durations:
-    """Reads durations and remembers them, for they repeat: (as printed, in seconds, the bucket of LAN_BUCKETS)."""
+    """Durations by how they were told, remembered, for they repeat: as printed, in seconds, the bucket they are in."""
 
     def __init__(self) -> None:
-        self._known: dict[str | int, tuple[str, float, int]] = {}
+        self._clear()
 
-    def __call__(self, raw: "str | int") -> "tuple[str, float, int]":
-        """ValueError when it is none."""
-        found = self._known.get(raw)
-        if found is None:
+    def _clear(self) -> None:
+        self.printed: dict[str | int, str] = {"": ""}
+        self.seconds: dict[str | int, float] = {"": 0.0}
+        self.bucket: dict[str | int, int] = {"": _NONE}
+
+    def learn(self, told: "Iterable[str | int]") -> None:
+        """Know these from now on; ValueError for one that is none."""
+        new = set(told) - self.seconds.keys()
+        if len(self.seconds) + len(new) > _MOST_DURATIONS:
+            self._clear()
+        for raw in new:
             seconds = read_duration(raw)
-            printed = raw if isinstance(raw, str) and raw else print_duration(seconds)
-            if len(self._known) >= _MOST_DURATIONS:
-                self._known.clear()
-            found = self._known[raw] = (printed, seconds, bisect_left(LAN_BUCKETS, seconds))
-        return found
+            self.printed[raw] = raw if isinstance(raw, str) else print_duration(seconds)
+            self.seconds[raw] = seconds
+            self.bucket[raw] = bisect_left(LAN_BUCKETS, seconds)
+
+    def in_texts(self, result: ConnectivityResult) -> ConnectivityResult:
+        """The same, its durations as printed."""
+        took, trip = self.printed[result.test_duration], self.printed[result.latency]
+        return replace(result, test_duration=took, latency=trip)
 
 
 @dataclass(slots=True)
@@ -75,69 +88,112 @@ class Rtt:
         self.seconds += more.seconds
 
 
-def read(  # noqa: C901 - one pass without a call for each: 800,000 results a second come by
-    results: Iterable[ConnectivityResult], bits: Mapping[str, int], size: int, durations: Durations
+def read(
+    results: Sequence[ConnectivityResult], bits: Mapping[str, int], size: int, durations: Durations
 ) -> "tuple[dict[str, Cell], Findings, Counts, Rtt]":
     """The results of one source: `bits` are those of the targets by address, all below `size`.
 
-    The round trips are those of successes. ValueError for a duration that is none.
+    The round trips are those of successes. ValueError for a duration that is none. Most tests succeed: these are read
+    many at a time, and only the odd ones each by itself.
     """
-    cells: dict[str, Cell] = {}
-    reported, pinged, unreachable, tried, closed = [], [], [], [], []
-    loss: dict[int, tuple[int, int]] = {}
-    counts, rtt = Counts(), Rtt()
-    buckets = rtt.buckets
-    strangers = [0, 0]
-    total = 0.0
-    for result in results:
-        ports, ping = result.port_status, result.ping_status
-        port = ("closed" if "closed" in ports.values() else "open") if ports else ""
-        printed, seconds, _ = durations(result.test_duration)
-        latency, share, sent = result.latency, result.loss, result.sent
-        if latency != "":
-            latency, round_trip, bucket = durations(latency)
-            if ping == "reachable":
-                buckets[bucket] += 1
-                rtt.seconds += round_trip
-        if sent:
-            received = min(result.received, sent)
-            counts.sent += sent
-            counts.received += received
-            if share is None:
-                share = 1 - received / sent
-        cells[result.target_ip] = Cell(ping, port, printed, latency, share, result.reason, result.timestamp)
-        bit = bits.get(result.target_ip, -1)
-        if bit >= 0:
-            reported.append(bit)
-        if not (ping or port):
-            counts.not_measured += 1
-            continue
-        failed = ping == "unreachable" or port == "closed"
-        total += seconds
-        if failed:
-            counts.failed += 1
-        else:
-            counts.ok += 1
-        if bit < 0:
-            strangers[0] += 1
-            strangers[1] += failed
-            continue
-        if ping:
-            pinged.append(bit)
-            if failed and ping == "unreachable":
-                unreachable.append(bit)
-            if sent and 0 < received < sent:
-                loss[bit] = (sent, sent - received)
-        if port:
-            tried.append(bit)
-            if port == "closed":
-                closed.append(bit)
+    took = [result.test_duration for result in results]
+    trips = [result.latency for result in results]
+    told = {*took, *trips}
+    durations.learn(told)
+    if any(not isinstance(raw, str) for raw in told):
+        results = [durations.in_texts(result) for result in results]
+    cells = {
+        result.target_ip: Cell(
+            result.ping_status,
+            "open",
+            result.test_duration or "0ns",  # type: ignore[arg-type]
+            result.latency,  # type: ignore[arg-type]
+            result.loss,
+            result.reason,
+            result.timestamp,
+        )
+        for result in results
+    }
+    usual = next((r.port_status for r in results if _port(r) == "open"), None)
+    odd = [r for r in results if r.port_status != usual or r.ping_status != "reachable" or r.loss]
+    marks = _Odd()
+    for result in odd:
+        marks.add(result, bits.get(result.target_ip, -1), durations.seconds[result.test_duration])
+        cells[result.target_ip] = replace(cells[result.target_ip], port_status=_port(result))
+    known = [bit for bit in map(bits.get, cells) if bit is not None]
+    reported = mask_of(known, size)
+    strange = len(cells) - len(known)
     found = Findings(
-        mask_of(reported, size),
-        (mask_of(pinged, size), mask_of(unreachable, size)),
-        (mask_of(tried, size), mask_of(closed, size)),
-        (strangers[0], strangers[1]),
-        total,
-        loss,
+        reported,
+        (reported & ~mask_of(marks.unpinged, size), mask_of(marks.unreachable, size)),
+        (reported & ~mask_of(marks.untried, size), mask_of(marks.closed, size)),
+        (strange - marks.strangers_unmeasured, marks.strangers_failed),
+        sum(map(durations.seconds.__getitem__, took)) - marks.seconds_unmeasured,
+        marks.loss,
     )
-    return cells, found, counts, rtt
+    sent = sum([result.sent for result in results])
+    counts = Counts(
+        ok=len(results) - marks.failed - marks.unmeasured,
+        failed=marks.failed,
+        not_measured=marks.unmeasured,
+        sent=sent,
+        received=min(sent, sum([result.received for result in results])),
+    )
+    answered = trips
+    if marks.unanswered:
+        answered = [result.latency for result in results if result.ping_status == "reachable"]
+    return cells, found, counts, _round_trips(answered, durations)
+
+
+class _Odd:
+    """What results that are not plain successes take from those that are."""
+
+    __slots__ = (
+        "closed", "failed", "loss", "seconds_unmeasured", "strangers_failed", "strangers_unmeasured", "unanswered",
+        "unmeasured", "unpinged", "unreachable", "untried",
+    )  # fmt: skip
+
+    def __init__(self) -> None:
+        self.unpinged: list[int] = []
+        self.unreachable: list[int] = []
+        self.untried: list[int] = []
+        self.closed: list[int] = []
+        self.loss: dict[int, tuple[int, int]] = {}
+        self.failed = self.unmeasured = self.unanswered = 0
+        self.strangers_failed = self.strangers_unmeasured = 0
+        self.seconds_unmeasured = 0.0
+
+    def add(self, result: ConnectivityResult, bit: int, seconds: float) -> None:
+        ping, port = result.ping_status, _port(result)
+        failed = ping == "unreachable" or port == "closed"
+        measured = bool(ping or port)
+        self.failed += failed
+        self.unmeasured += not measured
+        self.unanswered += ping != "reachable"
+        if not measured:
+            self.seconds_unmeasured += seconds
+        if bit < 0:
+            self.strangers_failed += failed
+            self.strangers_unmeasured += not measured
+            return
+        for word, missing, bad in ((ping, self.unpinged, self.unreachable), (port, self.untried, self.closed)):
+            if not word:
+                missing.append(bit)
+            elif word in ("unreachable", "closed"):
+                bad.append(bit)
+        if ping and 0 < result.received < result.sent:
+            self.loss[bit] = (result.sent, result.sent - result.received)
+
+
+def _port(result: ConnectivityResult) -> str:
+    ports = result.port_status
+    return ("closed" if "closed" in ports.values() else "open") if ports else ""
+
+
+def _round_trips(told: "Iterable[str | int]", durations: Durations) -> Rtt:
+    rtt = Rtt()
+    for raw, count in Counter(told).items():
+        if (bucket := durations.bucket[raw]) != _NONE:
+            rtt.buckets[bucket] += count
+            rtt.seconds += count * durations.seconds[raw]
+    return rtt

@@ -34,7 +34,7 @@ class CheckerServer(Periodic):
 
     `wall()` is the time of day. `in_thread(f)` is a Deferred of what `f()` returns: it works on copies, and takes a
     while when agents are many. `accepted(kind, key, body)` is told what agents said here: heartbeats, hosts, pods,
-    service; `heard(heartbeat)` of every heartbeat.
+    service; `heard(heartbeat)` that an agent lives, at most once a second.
     """
 
     def __init__(
@@ -71,7 +71,9 @@ class CheckerServer(Periodic):
             )
             self.results.changes += 1
         self.results.drop(replaced)
-        self._heard(said)
+        if now - client.told_at >= _SWEEP:
+            client.told_at = now
+            self._heard(said)
         if not forwarded:
             self._accepted("heartbeats", f"{said.namespace}/{said.pod_name}", said)
         return client

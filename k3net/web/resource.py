@@ -48,10 +48,11 @@ class BadBody(BadRequest):
 
 @dataclass(frozen=True)
 class JSON:
-    """A value msgspec can encode, with a status other than 200."""
+    """A value msgspec can encode, with a status other than 200, or headers of its own."""
 
     value: Any
     status: int = 200
+    headers: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -102,7 +103,7 @@ class Route:
 
     A route with a `body` type takes JSON of at most `max_body` bytes; what does not fit raises `unfit(message,
     details)`. `checks` stand in for the listener's. `query` maps parameter to meaning. `returns` is a type msgspec
-    knows, or a content type for text.
+    knows, or a content type for text; `success` is the status of a good answer.
     """
 
     method: str
@@ -113,6 +114,7 @@ class Route:
     body: Any = None
     max_body: int = 1 << 16
     returns: Any = None
+    success: int = 200
     unfit: "Callable[[str, str], RequestError]" = BadBody
     checks: "tuple[Callable[[Any], None], ...] | None" = None
 
@@ -138,14 +140,19 @@ class Table:
 
     def __init__(self, routes: Iterable[Route]):
         self._paths: dict[tuple[str | None, ...], dict[str, Route]] = {}
+        self._plain: dict[bytes, dict[str, Route]] = {}
         for route in routes:
             methods = self._paths.setdefault(_shape(route.path), {})
+            if not route.parameters:
+                self._plain[route.path.encode()] = methods
             if route.method in methods:
                 raise ValueError(f"two routes for {route.method} {route.path}")
             methods[route.method] = route
 
     def match(self, method: str, path: bytes) -> "tuple[Route, dict[str, str]]":
         """The route and its path parameters, each percent-decoded once; BadRequest, NotFound, MethodNotAllowed."""
+        if (plain := self._plain.get(path, {}).get(method)) is not None:
+            return plain, {}
         segments = _segments(path)
         for shape, methods in self._paths.items():
             values = _fit(shape, segments)
