@@ -15,6 +15,8 @@ COMMANDS = (
     "peers",
     "explain",
     "brake",
+    "verdict",
+    "report",
     "store",
     "consul",
     "export",
