@@ -54,9 +54,10 @@ def parts(daemon: Surroundings, s: Settings) -> Iterator[Part]:
     yield Part("store", core, wires.store)
     yield Part("reconcile", (core, s.node.register_self, s.reconcile, s.liveness), wires.reconciler)
     yield Part("host", (), wires.host)
-    yield Part("listen", (core, s.listen, s.mdns, s.node, wires.consul.identity), wires.health)
     if s.mdns.enabled:
         yield Part("mdns", (core, s.mdns, s.listen, s.liveness.peer_ttl), wires.mdns)
+    # After mdns, so that it stops before: who is probed after a goodbye, and answers, is there.
+    yield Part("listen", (core, s.listen, s.mdns, s.node, wires.consul.identity), wires.health)
     yield from wires.consul.parts()
     yield Part("liveness", (core, s.liveness), wires.liveness)
     yield from wires.checker.parts()

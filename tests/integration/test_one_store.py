@@ -36,7 +36,7 @@ def shown_on(host: Host) -> Labels:
 
 
 def share(lab: Lab, storage: dict[str, Any], stored: Callable[[], Labels]) -> None:
-    """Two daemons with this store become members of one another, and all three say the same."""
+    """Two daemons with this store become members of one another, and all three say the same, also of one that stops."""
     hosts = [lab.host(name, ipv4=f"10.77.0.{10 + i}/24") for i, name in enumerate(sorted(NAMES))]
     daemons = [host.k3net({**CONFIG, "storage": storage}, node_name=host.name) for host in hosts]
     for daemon in daemons:
@@ -52,6 +52,8 @@ def share(lab: Lab, storage: dict[str, Any], stored: Callable[[], Labels]) -> No
             "k3.network/discovered": "true",
         }
     assert [shown_on(host) for host in hosts] == [labels, labels]
+    daemons[1].stop()
+    wait_for(lambda: daemons[0].ready("beta") == ("False", "PeerGoodbye"), 2, "a stop is seen at once")
 
 
 @pytest.mark.requires("etcd", "etcdctl")
@@ -75,7 +77,7 @@ def test_two_daemons_on_one_etcd_show_what_etcdctl_shows(lab):
 @pytest.mark.requires("mariadbd", "mariadb-install-db")
 def test_two_daemons_on_one_mariadb_show_what_sql_shows(lab):
     host = lab.host("store", ipv4=f"{STORE}/24")
-    server = host.inside(lambda: MariaDb(f"--bind-address={STORE}"))
+    server = host.inside(lambda: MariaDb(f"--bind-address={STORE}", "--skip-name-resolve"))
     try:
         host.inside(server.start)
         labels, status = json.dumps(CONTROLLED["metadata"]["labels"]), json.dumps(CONTROLLED["status"])
