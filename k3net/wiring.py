@@ -41,7 +41,9 @@ from k3net.web.site import Listener
 from k3net.wiring_agent import AgentWires
 from k3net.wiring_blackbox import blackbox_routes
 from k3net.wiring_checker import CONNECTIONS, CheckerWires, checker_doors
+from k3net.wiring_clusters import ClustersWires
 from k3net.wiring_consul import ConsulWires
+from k3net.wiring_pod_cidr import PodCidrWires
 
 _LOOK = 5.0
 _LONGEST_INFO = 16 * 1024
@@ -61,9 +63,11 @@ def parts(daemon: Surroundings, s: Settings) -> Iterator[Part]:
     yield from wires.consul.parts()
     yield Part("liveness", (core, s.liveness), wires.liveness)
     yield from wires.checker.parts()
-    yield Part("api", (core, s.api, s.metrics, s.blackbox, s.consul, wires.checker.identity), wires.api)
+    yield from wires.clusters.parts()
+    yield Part("api", (core, s.api, s.metrics, s.blackbox, s.consul, wires.checker.identity, wires.clusters.identity), wires.api)
     yield from AgentWires(daemon, s).parts()
     if s.node.register_self:
+        yield wires.pod_cidr.part()
         yield Part("own-node", (core, s.node, s.listen, s.mdns, wires.consul.identity), wires.own_node)
     yield Part("watchdog", (), daemon.notifier.watchdog)
 
@@ -86,6 +90,8 @@ class _Wires:
         self._peer_ttl = float(s.liveness.peer_ttl)
         self.consul = ConsulWires(daemon, s)
         self.checker = CheckerWires(daemon, s)
+        self.clusters = ClustersWires(daemon, s)
+        self.pod_cidr = PodCidrWires(daemon, s)
 
     def store(self) -> ThreadedStore:
         metrics = self._daemon.metrics
@@ -182,6 +188,7 @@ class _Wires:
             *consul_routes(self.consul.status),
             *blackbox_routes(d, s),
             *self.checker.routes(tokens),
+            *self.clusters.routes(),
             *status_routes(
                 lambda: self._readiness(tokens if guarded else None), d.metrics.expose if s.metrics.enabled else None
             ),
@@ -199,7 +206,8 @@ class _Wires:
             facts=lambda: {
                 "addresses": d.host.addresses[:16],
                 "port": d["listen"].port,
-                "meta": {"pid": str(os.getpid()), **self.consul.own_meta()},
+                "meta": {"pid": str(os.getpid()), **self.consul.own_meta(), **self.pod_cidr.meta()},
+                "pod_cidrs": self.pod_cidr.cidrs(),
             },
             word=self.consul.own_word,
             may_speak=self._may_speak,
@@ -231,6 +239,8 @@ class _Wires:
             "instance": d.instance,
             "store": d["reconcile"].store_id,
             **self.consul.info(),
+            **self.pod_cidr.info(),
+            **self.clusters.info(),
         }
 
     @inlineCallbacks
@@ -266,7 +276,7 @@ class _Wires:
 
     def _readiness(self, tokens: "Tokens | None") -> tuple[bool, dict[str, Any]]:
         d = self._daemon
-        needs = [*d.dependencies(), *self.checker.dependencies()]
+        needs = [*d.dependencies(), *self.checker.dependencies(), *self.clusters.dependencies()]
         if tokens is not None and tokens.error:
             needs.append(Dependency("tokens", self._reactor.seconds(), tokens.error))
         return readiness(d.loops(), needs, [*d.alarms(), *open_doors(self._s)], self._reactor.seconds())

@@ -23,7 +23,7 @@ from k3net.config import load
 from k3net.daemon import Daemon
 from k3net.http import fetch
 
-PARTS = ["store", "reconcile", "host", "listen", "liveness", "api", "own-node", "watchdog"]
+PARTS = ["store", "reconcile", "host", "listen", "liveness", "api", "pod-cidr", "own-node", "watchdog"]
 
 
 def sleep(seconds):
@@ -225,7 +225,9 @@ class ShapeTests(DaemonCase):
         answer = yield self.get(daemon, "/readyz")
         report = answer.json()
         self.assertEqual((answer.status, report["status"]), (200, "ready"))
-        self.assertEqual({row["name"] for row in report["loops"]}, {"reconcile", "host", "liveness", "own-node"})
+        self.assertEqual(
+            {row["name"] for row in report["loops"]}, {"reconcile", "host", "liveness", "pod-cidr", "own-node"}
+        )
         for row in report["loops"]:
             self.assertEqual((row["ok"], row["failures"], row["error"]), (True, 0, ""))
             self.assertGreaterEqual(row["age_seconds"], 0)
@@ -298,7 +300,7 @@ class ReloadTests(DaemonCase):
         daemon = yield self.running()
         before, port = self.services(daemon), daemon["api"].port
         yield daemon.reload(self.home.settings(liveness={"peer_ttl": "30s"}))
-        self.assertEqual(self.changed(before, daemon), {"reconcile", "liveness"})
+        self.assertEqual(self.changed(before, daemon), {"reconcile", "liveness", "pod-cidr"})
         self.assertEqual(daemon["api"].port, port)
         yield until(lambda: "n1" in daemon["reconcile"].stored)
         self.assertEqual((yield self.get(daemon, "/readyz")).status, 200)
@@ -375,7 +377,7 @@ class ReloadTests(DaemonCase):
                 statuses.add(answer.status)
                 self.assertNotIn(b"k3net_scrape_errors_total 1", answer.body)
         self.assertLessEqual(statuses, {200, 503})
-        self.assertEqual([loop.failures for loop in daemon.loops()], [0] * 4)
+        self.assertEqual([loop.failures for loop in daemon.loops()], [0] * 5)
 
     @inlineCallbacks
     def test_reloads_at_once_follow_one_another_and_the_last_one_counts(self):

@@ -28,6 +28,7 @@ FLOOR_OF_ROOM = {
             "wiring",
             "wiring_agent",
             "wiring_consul",
+            "wiring_pod_cidr",
             "wiring_checker",
         ],
         4,

@@ -12,7 +12,7 @@ from k3net.pod_cidr.answer import Answer, Said, Told, check, listed
 from k3net.pod_cidr.files import File, ReadDocuments
 
 VARIABLE = "NODE_POD_CIDR"
-MAY_BE_INACCURATE = "may be inaccurate: it is a hash of the node's name, and no source says what this node was given"
+MAY_BE_INACCURATE = "may be inaccurate: a hash, for no source says what this node was given"
 
 _DEFAULTS = ("10.244.0.0/16", "10.96.0.0/16")
 _DEFAULTS_OF_K3S = ("10.42.0.0/16", "10.43.0.0/16")
