@@ -18,7 +18,19 @@ from typing import Any
 
 from figure import MISSING, spread
 
-NAMES = ("connects", "rounds", "passes", "packets", "idle", "flood", "scale", "consul", "checker_server", "verdicts")
+NAMES = (
+    "connects",
+    "rounds",
+    "passes",
+    "packets",
+    "idle",
+    "flood",
+    "scale",
+    "consul",
+    "checker_server",
+    "verdicts",
+    "pings",
+)
 LONGEST = 180
 HERE = Path(__file__).parent
 
