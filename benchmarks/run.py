@@ -30,6 +30,7 @@ NAMES = (
     "checker_server",
     "verdicts",
     "pings",
+    "export",
 )
 LONGEST = 180
 HERE = Path(__file__).parent

@@ -1,6 +1,7 @@
 """`twistd k3net-export`: the neighbour export in the foreground, without `-n`, pid file or log."""
 
 import sys
+from itertools import pairwise
 from typing import Any, NoReturn
 
 from twisted.python.usage import Options as BaseOptions
@@ -50,10 +51,9 @@ class Options(BaseOptions):
 
 def _go_style(words: list[str]) -> list[str]:
     """`--resolve-dns` alone means true, as Go's flags have it."""
-    following = [*words[1:], ""]
     return [
         "--resolve-dns=true" if word == "--resolve-dns" and not is_truth(after) else word
-        for word, after in zip(words, following, strict=True)
+        for word, after in pairwise([*words, ""])
     ]
 
 

@@ -7,7 +7,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping
-from contextlib import redirect_stdout
+from contextlib import redirect_stdout, suppress
 from typing import Any
 
 from k3net.cli.export_forms import write_report
@@ -18,7 +18,7 @@ from k3net.export.files import write_whole
 from k3net.export.names import read_hosts
 from k3net.export.report import Report
 from k3net.export.request import Network, Request, parse_request
-from k3net.export.vendor import vendors
+from k3net.export.vendor import vendor
 from k3net.neighbors.entry import Address
 from k3net.neighbors.table import read
 
@@ -83,7 +83,7 @@ def collected(request: Request) -> Report:
     if request.resolve_dns:
         named, missing = _looked_up({row.address for row in rows if not row.host}, request, begun + request.timeout)
         notes += missing
-    found = devices(rows, named, vendors())
+    found = devices(rows, named, vendor)
     return Report(networks, wall, time.monotonic() - begun, tuple(found), tuple(notes))
 
 
@@ -150,6 +150,7 @@ def with_reactor(f: Callable[[Any], Any]) -> Any:
     """What the Deferred of `f(reactor)` gives, or raises; SIGINT and SIGTERM end it, as `main` says."""
     from twisted.internet import reactor as global_reactor
     from twisted.internet.defer import maybeDeferred
+    from twisted.internet.error import ReactorNotRunning
     from twisted.python.failure import Failure
 
     reactor: Any = global_reactor
@@ -160,8 +161,13 @@ def with_reactor(f: Callable[[Any], Any]) -> Any:
         signals.append(number)
         reactor.callFromThread(reactor.stop)
 
+    def ended(outcome: Any) -> None:
+        outcomes.append(outcome)
+        with suppress(ReactorNotRunning):
+            reactor.stop()
+
     def begin() -> None:
-        maybeDeferred(f, reactor).addBoth(outcomes.append).addBoth(lambda _: reactor.stop())
+        maybeDeferred(f, reactor).addBoth(ended)
 
     reactor.seconds = time.monotonic
     reactor.callWhenRunning(begin)

@@ -12,7 +12,7 @@ from k3net.cli.export_run import Named, in_hosts, networks_of, reverse_dns, with
 from k3net.errors import K3netError
 from k3net.export.devices import Device, devices, selected
 from k3net.export.request import Request
-from k3net.export.vendor import vendors
+from k3net.export.vendor import vendor
 from k3net.neighbors.entry import Address, Neighbor
 from k3net.neighbors.netlink import Changes, rows
 
@@ -35,7 +35,6 @@ class Watch:
     def __init__(self, reactor: Any, request: Request):
         self._reactor = reactor
         self._request = request
-        self._vendor = vendors()
         self._resolver = reverse_dns(reactor, request) if request.resolve_dns else None
         self._printed = Printed(request.format)
         self._names: Named = {}
@@ -93,7 +92,7 @@ class Watch:
     def _show(self):
         wanted = selected(self._rows.values(), networks_of(self._request))
         yield self._name(wanted)
-        found = {(d.neighbor.interface, d.neighbor.address): d for d in devices(wanted, self._names, self._vendor)}
+        found = {(d.neighbor.interface, d.neighbor.address): d for d in devices(wanted, self._names, vendor)}
         changes = [("removed", gone) for key, gone in self._shown.items() if key not in found]
         for key, device in found.items():
             before = self._shown.get(key)

@@ -50,6 +50,7 @@ class Asked(DatagramProtocol):
         message = dns.Message()
         try:
             message.fromStr(data)
+            message.trunc = message.trunc or len(data) >= _LONGEST_ANSWER
         except Exception:  # whatever a stranger's bytes may do to that parser
             return
         same = [(_text(q.name).lower(), q.type) for q in message.queries] == [(self._question, dns.PTR)]
@@ -131,8 +132,8 @@ class ReverseDNS:
             if message.rCode == dns.OK:
                 targets = list(pointers(message, question))
                 name = next(filter(None, map(shown_name, targets)), "")
-                if targets and not name:
-                    self.missing["not a name"] += 1
+                if not name and (targets or message.trunc):
+                    self.missing["not a name" if targets else "the answer is too long"] += 1
                 return name
             reason = "refused by the server"
         self.missing[reason] += 1
