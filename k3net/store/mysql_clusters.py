@@ -47,9 +47,9 @@ _TABLES = (
 _COLUMNS = "name, generation, deleted, record"
 _PAGE = f"select {_COLUMNS}, '' from k3net_clusters where name > %s and deleted = 0 order by name limit %s"  # noqa: S608
 _ONE = f"select {_COLUMNS}, sealed from k3net_clusters where name = %s"  # noqa: S608
-_CHANGES = """select m.generation, m.forgotten, c.name, c.generation, c.deleted, c.record, c.sealed
-    from k3net_clusters_meta m left join k3net_clusters c on c.generation > %s
-    where m.id = 1 order by c.generation limit %s"""
+_CHANGES = f"""select m.generation, m.forgotten, c.* from k3net_clusters_meta m left join (
+    select {_COLUMNS}, sealed from k3net_clusters where generation > %s order by generation limit %s
+) c on true where m.id = 1 order by c.generation"""  # noqa: S608
 _META = "select generation from k3net_clusters_meta where id = 1 for update"
 _COUNT = "select count(*) from k3net_clusters where deleted = 0"
 _INSERT = "insert into k3net_clusters (generation, deleted, record, sealed, name) values (%s, %s, %s, %s, %s)"

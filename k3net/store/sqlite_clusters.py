@@ -29,7 +29,7 @@ from k3net.store.clusters import MOST_CHANGES, MOST_IN_PAGE, IClusterStore, boun
 _TABLES = """
 create table if not exists clusters (
     name text primary key, generation integer not null unique, deleted integer not null, record blob not null,
-    sealed text not null, receipts blob) without rowid;
+    sealed text not null, receipts blob);
 create index if not exists clusters_deleted on clusters (deleted, generation);
 create table if not exists clusters_meta (key text primary key, value integer not null);
 insert or ignore into clusters_meta values ('generation', 0), ('forgotten', 0);
