@@ -1,11 +1,11 @@
-"""What a client shows to a server: a token and certificates, read anew from their files when these change."""
+"""What is shown to the other side, a token or certificates, read anew from their files when these change."""
 
 import os
 import re
 from collections.abc import Callable, Sequence
 from typing import Any, Generic, TypeVar
 
-from twisted.internet.interfaces import IOpenSSLClientConnectionCreator
+from twisted.internet.interfaces import IOpenSSLClientConnectionCreator, IOpenSSLServerConnectionCreator
 from zope.interface import implementer
 
 from k3net.errors import K3netError
@@ -49,6 +49,32 @@ class Trust:
 
     def __call__(self, host: str) -> Any:
         return self._files.value()(host)
+
+
+@implementer(IOpenSSLServerConnectionCreator)
+class ServerTls:
+    """How a listener speaks TLS by these PEM files; with a `ca_file` only to clients that show a certificate of its.
+
+    BadSecret from `check()` when a file cannot be used; a file that changes counts from the next connection on, and
+    one that then cannot be used leaves things as they were.
+    """
+
+    def __init__(self, cert_file: str, key_file: str, ca_file: str = ""):
+        self._files = Followed([cert_file, key_file, ca_file], server_tls)
+        self._last: Any = None
+
+    def check(self) -> None:
+        self._last = self._files.value()
+
+    def serverConnectionForTLS(self, protocol: Any) -> Any:
+        from OpenSSL.SSL import Connection
+
+        try:
+            self.check()
+        except BadSecret:
+            if self._last is None:
+                raise
+        return Connection(self._last.getContext(), None)
 
 
 class Followed(Generic[T]):
@@ -132,6 +158,24 @@ def client_tls(
     )
 
 
+def server_tls(certificate: "bytes | None", key: "bytes | None", ca: "bytes | None" = None) -> Any:
+    """Twisted's CertificateOptions of a server; ValueError says what is wrong. With `ca` clients must be of its."""
+    from twisted.internet.ssl import Certificate, CertificateOptions, PrivateCertificate, trustRootFromCertificates
+
+    first, *chain = _certificates(certificate or b"", "certificate file")
+    _check_key(first, key or b"")
+    own = PrivateCertificate.loadPEM(first + b"\n" + (key or b""))
+    trusted = None
+    if ca is not None:
+        trusted = trustRootFromCertificates([Certificate.loadPEM(pem) for pem in _certificates(ca, "CA file")])
+    return CertificateOptions(
+        privateKey=own.privateKey.original,
+        certificate=own.original,
+        extraCertChain=[Certificate.loadPEM(pem).original for pem in chain] or None,
+        trustRoot=trusted,
+    )
+
+
 def _certificates(pem: bytes, what: str) -> "list[bytes]":
     from cryptography.x509 import load_pem_x509_certificate
 
@@ -154,11 +198,11 @@ def _check_key(certificate: bytes, key: bytes) -> None:
     try:
         private = load_pem_private_key(key, None)
     except TypeError:
-        raise ValueError("the client's key is protected by a passphrase") from None
+        raise ValueError("the key is protected by a passphrase") from None
     except Exception:  # the parser has errors of several kinds
-        raise ValueError("not a PEM key of the client") from None
+        raise ValueError("not a PEM key") from None
     if private.public_key() != load_pem_x509_certificate(certificate).public_key():
-        raise ValueError("the client's key is not that of its certificate")
+        raise ValueError("the key is not that of its certificate")
 
 
 @implementer(IOpenSSLClientConnectionCreator)

@@ -27,6 +27,7 @@ FLOOR_OF_ROOM = {
             "status",
             "wiring",
             "wiring_agent",
+            "wiring_clusters",
             "wiring_consul",
             "wiring_pod_cidr",
             "wiring_checker",

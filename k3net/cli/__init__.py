@@ -19,6 +19,8 @@ COMMANDS = (
     "report",
     "store",
     "consul",
+    "clusters",
+    "instances",
     "export",
     "pod-cidr",
     "cni-config",

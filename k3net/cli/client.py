@@ -136,6 +136,14 @@ class Client:
         """The JSON object that answers `body`; after NoAnswer nobody knows whether it was done."""
         return self._ask("POST", path, json.dumps(body).encode(), "", limit)
 
+    def put(self, path: str, body: Mapping[str, Any], *, limit: int = LIST_LIMIT) -> dict[str, Any]:
+        """As `post`."""
+        return self._ask("PUT", path, json.dumps(body).encode(), "", limit)
+
+    def delete(self, path: str, *, limit: int = LIST_LIMIT) -> dict[str, Any]:
+        """The JSON object that answers; after NoAnswer nobody knows whether it was done."""
+        return self._ask("DELETE", path, None, "", limit)
+
     def list(self, path: str, kind: str) -> dict[str, Any]:
         """As `get`, and its `items` is a list of objects."""
         answer = self.get(path, kind)
@@ -148,11 +156,12 @@ class Client:
         url = self.url + path
         status, phrase, content_type, body = self._fetch(method, path, sent, limit)
         answer = _parsed(body)
-        if status != 200:
+        good = 200 <= status < 300
+        if not good:
             code, message = (answer.get("code"), answer.get("message")) if isinstance(answer, dict) else (None, None)
             if isinstance(code, str) and code and isinstance(message, str):
                 raise ApiError(status, code, message)
-        if status != 200 or answer is None:
+        if not good or answer is None:
             raise BadAnswer(url, f"{status} {phrase} with {content_type or 'no content type'}, not the expected JSON")
         if not isinstance(answer, dict) or (kind and answer.get("kind") != kind):
             raise BadAnswer(url, f"JSON that is not a {kind}" if kind else "JSON that is not an object")

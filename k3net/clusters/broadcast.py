@@ -46,7 +46,7 @@ class Broadcast:
     instances that are still found then. A newer change of the same cluster replaces what is under way of an older one.
     Whoever is not reached within `deadline` seconds catches up from the store.
 
-    `instances()` gives a Deferred of addresses, `ask(address, name)` one that fails with CannotTell, and
+    `instances()` gives a Deferred of addresses, `ask(address, name, change)` one that fails with CannotTell, and
     `keep(name, receipts)` stores; `wall()` is the time of day.
     """
 
@@ -55,7 +55,7 @@ class Broadcast:
         reactor: Any,
         *,
         instances: Callable[[], Any],
-        ask: "Callable[[str, str], Deferred[None]]",
+        ask: "Callable[[str, str, str], Deferred[None]]",
         keep: Callable[[str, Collection[Receipt]], Any],
         wall: Callable[[], float],
         fan_out: int = 10,
@@ -166,7 +166,7 @@ class Broadcast:
     def _asked(self, telling: _Telling, address: str) -> "Deferred[None] | None":
         if telling.ended:
             return None
-        return maybeDeferred(self._ask, address, telling.name).addTimeout(self._timeout, self._reactor)
+        return maybeDeferred(self._ask, address, telling.name, telling.change).addTimeout(self._timeout, self._reactor)
 
     def _told(self, telling: _Telling, address: str, tries: int) -> None:
         if telling.ended:

@@ -28,7 +28,8 @@ class CannotTell(K3netError):
 class ReloadCall:
     """`POST /api/v1/internal/clusters/<name>/reload` at an address (`10.0.0.2:8081`, `[fd00::2]:8081`).
 
-    Called with address and cluster name; gives a Deferred that fails with CannotTell. `token()` is the instances' own
+    Called with address, cluster name and change; gives a Deferred that fails with CannotTell. Of a deletion an instance
+    that does not know the cluster has been told. `token()` is the instances' own
     token, "" for none; with `trust(host)` they speak TLS, and show a certificate.
     """
 
@@ -46,7 +47,7 @@ class ReloadCall:
         self._trust = trust
 
     @inlineCallbacks
-    def __call__(self, address: str, name: str):
+    def __call__(self, address: str, name: str, change: str):
         scheme = "http" if self._trust is None else "https"
         url = f"{scheme}://{address}/api/v1/internal/clusters/{quote(name, safe='')}/reload"
         try:
@@ -64,7 +65,7 @@ class ReloadCall:
             raise CannotTell(error.reason, isinstance(error, _MAY_PASS)) from None
         except BadSecret as error:
             raise CannotTell(str(error), may_pass=False) from None
-        if answer.status != 200:
+        if answer.status != 200 and not (answer.status == 404 and change == "deletion"):
             said = f"{answer.status} {_message(answer)!r}"
             raise CannotTell(said, answer.status in (408, 429) or answer.status >= 500)
 

@@ -7,7 +7,7 @@ from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IResolutionReceiver
 from zope.interface import implementer
 
-_MOST = 16
+_USUAL = 16
 
 
 def is_address(host: str) -> bool:
@@ -18,18 +18,19 @@ def is_address(host: str) -> bool:
     return True
 
 
-def addresses_of(reactor: Any, host: str) -> "Deferred[list[str]]":
-    """At most sixteen, IPv4 first; none when the name is not known, or no server says. An address is its own."""
+def addresses_of(reactor: Any, host: str, most: int = _USUAL) -> "Deferred[list[str]]":
+    """At most so many, IPv4 first; none when the name is not known, or no server says. An address is its own."""
     if is_address(host):
         return succeed([host])
-    found = _Found()
+    found = _Found(most)
     reactor.nameResolver.resolveHostName(found, host)
     return found.done
 
 
 @implementer(IResolutionReceiver)
 class _Found:
-    def __init__(self) -> None:
+    def __init__(self, most: int) -> None:
+        self._most = most
         self.done: Deferred[list[str]] = Deferred()
         self._addresses: dict[str, None] = {}
 
@@ -37,7 +38,7 @@ class _Found:
         """Nothing is known yet."""
 
     def addressResolved(self, address: Any) -> None:
-        if len(self._addresses) < _MOST:
+        if len(self._addresses) < self._most:
             self._addresses[address.host] = None
 
     def resolutionComplete(self) -> None:

@@ -49,7 +49,10 @@ def _operation(route: Route, schema_of: "dict[int, dict[str, Any]]") -> "dict[st
     operation: dict[str, Any] = {
         "operationId": _identifier(route),
         "summary": route.summary,
-        "responses": {"200": {"description": route.summary or "The answer.", "content": content}, "default": failure},
+        "responses": {
+            str(route.success): {"description": route.summary or "The answer.", "content": content},
+            "default": failure,
+        },
     }
     parameters = [{"name": name, "in": "path", "required": True, "schema": _TEXT} for name in route.parameters]
     parameters += [

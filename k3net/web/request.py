@@ -132,6 +132,8 @@ class Request(http.Request):
             self._send(answer.status, answer.content_type, body)
         else:
             wrapped = answer if isinstance(answer, JSON) else JSON(answer)
+            for name, value in wrapped.headers.items():
+                self.setHeader(name, value)
             self._send(wrapped.status, JSON_TYPE, ENCODER.encode(wrapped.value))
 
     def _send(self, status: int, content_type: str, body: bytes) -> None:

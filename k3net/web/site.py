@@ -124,7 +124,7 @@ class Site(http.HTTPFactory):
 
 
 class Listener(Service):
-    """A Site on an address such as `:7946` (IPv6 and IPv4), `127.0.0.1:8080` or `[::1]:0`.
+    """A Site on an address such as `:7946` (IPv6 and IPv4), `127.0.0.1:8080` or `[::1]:0`; TLS by a ServerTls `tls`.
 
     `startService` raises CannotListenError; after it `port` is the real port. `stopService` takes at most
     `stop_within` seconds.
@@ -138,6 +138,7 @@ class Listener(Service):
         *,
         name: str = "listen",
         stop_within: float = 2.0,
+        tls: Any = None,
         **settings: Any,
     ):
         self.name = name
@@ -146,12 +147,14 @@ class Listener(Service):
         self._host, self._wanted = parse_address(address)
         self._site = Site(reactor, routes, **settings)
         self._stop_within = stop_within
+        self._tls = tls
         self._listening: Any = None
 
     def startService(self) -> None:
+        factory = self._site if self._tls is None else _encrypted(self._site, self._tls)
         bound = bind(self._host, self._wanted)
         try:
-            self._listening = self._reactor.adoptStreamPort(bound.fileno(), bound.family, self._site)
+            self._listening = self._reactor.adoptStreamPort(bound.fileno(), bound.family, factory)
         finally:
             bound.close()
         self.port = self._listening.getHost().port
@@ -164,6 +167,20 @@ class Listener(Service):
             listening, self._listening = self._listening, None
             yield listening.stopListening()
             yield self._site.close(self._stop_within)
+
+
+def _encrypted(site: Site, tls: Any) -> Any:
+    from twisted.protocols.tls import TLSMemoryBIOFactory  # OpenSSL is for those who speak https
+
+    class Encrypted(TLSMemoryBIOFactory):
+        noisy = False
+
+        def buildProtocol(self, addr: Any) -> Any:
+            channel = site.buildProtocol(addr)
+            return None if channel is None else self.protocol(self, channel)
+
+    tls.check()
+    return Encrypted(tls, False, site)  # type: ignore[arg-type]
 
 
 def parse_address(text: str) -> "tuple[str, int]":

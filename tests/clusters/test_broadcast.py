@@ -34,7 +34,7 @@ class Instances:
     def find(self):
         return succeed(tuple(self.listed))
 
-    def ask(self, address, name):
+    def ask(self, address, name, change):
         self.asked.append((self.clock.seconds(), address, name))
         self.at_once += 1
         self.most = max(self.most, self.at_once)

@@ -1,0 +1,178 @@
+"""The parts of the clusters, and whom each of them talks to."""
+
+import os
+from collections.abc import Iterator
+from typing import Any
+
+from twisted.internet.defer import inlineCallbacks
+from twisted.internet.threads import deferToThreadPool
+
+from k3net.clusters.broadcast import Broadcast
+from k3net.clusters.calls import ReloadCall
+from k3net.clusters.loading import Loading
+from k3net.clusters.registry import Registry
+from k3net.clusters.secrets import KeyRing
+from k3net.clusters.service import Clusters
+from k3net.config import Settings
+from k3net.credentials import ServerTls, Token, Trust
+from k3net.discovery.instances import MOST_INSTANCES, Instance, Instances, instances_among
+from k3net.http import fetch
+from k3net.log import make_logger
+from k3net.parts import Part, Surroundings
+from k3net.probes.names import addresses_of
+from k3net.services import Dependency
+from k3net.web.access import loopback_host
+from k3net.web.clusters_api import Checks, ClustersApi
+from k3net.web.resource import Route
+from k3net.web.scoped_tokens import INTERNAL, ScopedTokens
+from k3net.web.site import Listener
+
+NAME = "clusters"
+INTERNAL_NAME = "clusters-internal"
+_PATIENCE = 1.0
+_DNS_PATIENCE = 5.0
+_LONGEST_ANSWER = 4096
+
+
+class ClustersWires:
+    """Makers of the parts "clusters" and "clusters-internal", and the routes that `api.listen` serves for them."""
+
+    def __init__(self, daemon: Surroundings, s: Settings):
+        self._daemon = daemon
+        self._reactor = daemon.reactor
+        self._s = s
+        self._c = s.clusters
+        self._log = make_logger()
+        self._tokens = ScopedTokens(self._reactor, self._c.token_files)
+        self._internal_tokens = ScopedTokens(self._reactor, self._c.internal_token_files, (INTERNAL,))
+        self._instances: Instances | None = None
+
+    def parts(self) -> Iterator[Part]:
+        if self._c.enabled:
+            yield Part(NAME, (self._s.storage, self._c), self._clusters)
+            if self._c.internal_listen:
+                yield Part(INTERNAL_NAME, self._c, self._internal)
+
+    @property
+    def identity(self) -> tuple[Any, ...]:
+        """What the routes are made of."""
+        return (self._c.enabled, self._c.token_files)
+
+    def info(self) -> dict[str, str]:
+        """What `/info` says, so that others find the port of the internal listener."""
+        if not (self._c.enabled and self._c.internal_listen):
+            return {}
+        return {"clusters": str(self._daemon[INTERNAL_NAME].port)}
+
+    def dependencies(self) -> Iterator[Dependency]:
+        if not self._c.enabled:
+            return
+        files = [("clusters' tokens", self._tokens)]
+        if self._c.internal_token_files:
+            files.append(("instances' tokens", self._internal_tokens))
+        for name, tokens in files:
+            if tokens.error:
+                yield Dependency(name, self._reactor.seconds(), tokens.error)
+
+    def routes(self) -> "list[Route]":
+        if not self._c.enabled:
+            return []
+        local: Checks = (loopback_host,) if self._s.api.listen.on_loopback else ()
+        return self._api(local).routes(self._tokens.may)
+
+    def _api(self, local: Checks = ()) -> ClustersApi:
+        return ClustersApi(
+            lambda: self._daemon[NAME],
+            self._others,
+            instance=self._daemon.instance,
+            store_is_well=lambda: self._daemon["store"].unavailable_since is None,
+            local=local,
+        )
+
+    def _clusters(self) -> Clusters:
+        c, d, reactor = self._c, self._daemon, self._reactor
+
+        def in_thread(f: Any, *args: Any) -> Any:
+            return deferToThreadPool(reactor, reactor.getThreadPool(), f, *args)
+
+        def warn(text: str) -> None:
+            self._log.warn("{text}", text=text)
+
+        registry = Registry(d["store"], KeyRing(c.key_files, warn), in_thread=in_thread, wall=d.wall, allow=c.allow)
+        loading = Loading(
+            reactor,
+            registry,
+            in_thread=in_thread,
+            interval=float(c.check_interval),
+            timeout=float(c.check_timeout),
+        )
+        call = ReloadCall(
+            reactor,
+            timeout=float(c.timeout),
+            token=Token(path=next(iter(c.internal_token_files), "")),
+            trust=self._trust(),
+        )
+        broadcast = Broadcast(
+            reactor,
+            instances=self._addresses,
+            ask=call,
+            keep=registry.add_receipts,
+            wall=d.wall,
+            fan_out=c.fan_out,
+            timeout=float(c.timeout),
+        )
+        return Clusters(reactor, registry, loading, broadcast, catch_up=float(c.catch_up))
+
+    def _internal(self) -> Listener:
+        """For the other instances: by a token of theirs, by a certificate of `internal_ca`, or by both."""
+        c = self._c
+        checks: Checks = (self._internal_tokens.may(INTERNAL),) if c.internal_token_files else ()
+        tls = ServerTls(c.internal_cert, c.internal_key, c.internal_ca) if c.internal_cert else None
+        routes = self._api().internal_routes(checks)
+        return Listener(self._reactor, c.internal_listen, routes, name=INTERNAL_NAME, tls=tls)
+
+    def _trust(self) -> "Trust | None":
+        c = self._c
+        return Trust(c.internal_ca, c.internal_cert, c.internal_key) if c.internal_cert else None
+
+    # The other instances
+
+    @inlineCallbacks
+    def _others(self):
+        if self._instances is None:
+            d = self._daemon
+            self._instances = Instances(
+                self._reactor,
+                environ=os.environ,
+                own_identity=d.instance,
+                own_places=self._own_places,
+                resolve=lambda name: addresses_of(self._reactor, name, MOST_INSTANCES).addTimeout(
+                    _DNS_PATIENCE, self._reactor
+                ),
+                identify=self._identify,
+                discovered=lambda: list(instances_among(d.table, self._reactor.seconds())),
+                discovery=self._c.instances.discovery,
+                domain=str(self._c.instances.domain),
+            )
+        found = yield self._instances.others()
+        return found
+
+    @inlineCallbacks
+    def _addresses(self):
+        found = yield self._others()
+        return tuple(one.address for one in found)
+
+    def _own_places(self) -> "list[tuple[str, int]]":
+        port = self._daemon[INTERNAL_NAME].port if self._c.internal_listen else 0
+        addresses = [*self._daemon.host.own_addresses, "127.0.0.1", "::1"]
+        return [(str(address), port) for address in addresses] if port else []
+
+    @inlineCallbacks
+    def _identify(self, instance: Instance):
+        """The random `instance` that is behind an address."""
+        trust = self._trust()
+        scheme = "https" if trust else "http"
+        url = f"{scheme}://{instance.address}/health/live"
+        answer = yield fetch(self._reactor, "GET", url, timeout=_PATIENCE, max_bytes=_LONGEST_ANSWER, tls=trust)
+        said = answer.json(dict[str, Any])
+        return str(said.get("instance", ""))[:64]
