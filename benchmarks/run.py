@@ -31,6 +31,7 @@ NAMES = (
     "verdicts",
     "pings",
     "export",
+    "clusters",
 )
 LONGEST = 180
 HERE = Path(__file__).parent
