@@ -4,19 +4,17 @@ All outages run side by side, each with a daemon and a store of its own, on host
 another (each has a service type of its own), but all see one peer, whose cable is pulled for all of them at once.
 """
 
-import socket
-import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, closing, contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from typing import Any
 
 import pytest
-from integration import netns
 from integration.avahi import service_xml
 from integration.lab import Host, Lab
 from integration.outages import PEER, STORES
+from integration.pulse import Pulse
 from integration.test_lan import listening
 
 MID_RUN = {
@@ -34,42 +32,7 @@ QUICK = {
 LAPSES = 10.0
 HEALS = 62.0
 """Two intervals of the reconciler and 60 s."""
-ANSWERS = 2.0
-"""Seconds for `/healthz`, on a machine that does much else; a store that hangs takes four and more."""
 WATCHED = 12.0
-
-
-class Pulse(threading.Thread):
-    """Asks `/healthz` five times a second until `end`; `slowest` answer in seconds, and `failures`."""
-
-    def __init__(self, namespace: str):
-        super().__init__(daemon=True)
-        self._namespace = namespace
-        self._ended = threading.Event()
-        self.slowest = 0.0
-        self.failures: list[str] = []
-        self.beats = 0
-
-    def run(self) -> None:
-        netns.inside(self._namespace, self._beat)
-
-    def _beat(self) -> None:
-        while not self._ended.wait(0.2):
-            begun = time.monotonic()
-            try:
-                with closing(socket.create_connection(("127.0.0.1", 7946), timeout=ANSWERS)) as connection:
-                    connection.sendall(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
-                    answer = b"".join(iter(lambda: connection.recv(4096), b""))
-                if not answer.endswith(b"ok\n"):
-                    self.failures.append(repr(answer[:80]))
-            except OSError as error:
-                self.failures.append(repr(error))
-            self.slowest = max(self.slowest, time.monotonic() - begun)
-            self.beats += 1
-
-    def end(self) -> None:
-        self._ended.set()
-        self.join(10)
 
 
 class Scene:
