@@ -9,12 +9,9 @@ from collections.abc import Callable
 from typing import Any
 
 from twisted.internet.defer import Deferred, succeed
-from twisted.internet.interfaces import IReadDescriptor
-from twisted.python.failure import Failure
-from zope.interface import implementer
 
 from k3net.model.result import ProbeResult
-from k3net.probes.icmp_socket import Arrival, EchoSocket, where
+from k3net.probes.icmp_socket import Arrival, Ear, EchoSocket, where
 from k3net.probes.outcome import outcome
 from k3net.probes.ping import Ping
 
@@ -61,7 +58,7 @@ class Pinger:
         self._burst = max(1.0, packets_per_second * 2 * _TURN)
         self._tokens = self._burst
         self._filled_at = reactor.seconds()
-        self._ears: dict[int, _Ear] = {}
+        self._ears: dict[int, Ear] = {}
         self._sequence = int.from_bytes(os.urandom(2), "big")
         self._order = itertools.count()
         self._to_send: list[tuple[float, int, Ping]] = []
@@ -109,10 +106,10 @@ class Pinger:
         for ping in list(self._pings):
             self._end(ping, "closed")
 
-    def _ear(self, version: int) -> "_Ear":
+    def _ear(self, version: int) -> Ear:
         ear = self._ears.get(version)
         if ear is None:
-            ear = self._ears[version] = _Ear(self._reactor, EchoSocket(version), self._heard)
+            ear = self._ears[version] = Ear(self._reactor, EchoSocket(version), self._heard)
         return ear
 
     # Time
@@ -251,43 +248,6 @@ class Pinger:
         ears, self._ears = self._ears, {}
         for ear in ears.values():
             ear.close()
-
-
-@implementer(IReadDescriptor)
-class _Ear:
-    """A socket in the reactor; an error that waits in its queue is no end of it."""
-
-    def __init__(self, reactor: Any, opened: EchoSocket, heard: Callable[[int, Arrival], None]):
-        self.socket = opened
-        self._reactor = reactor
-        self._heard = heard
-        self._open = True
-        reactor.addReader(self)
-
-    def fileno(self) -> int:
-        return self.socket.fileno()
-
-    def logPrefix(self) -> str:
-        return "icmp"
-
-    def doRead(self) -> None:
-        if not self._open:
-            return
-        for arrival in self.socket.arrivals():
-            self._heard(self.socket.version, arrival)
-            if not self._open:
-                return
-
-    def connectionLost(self, reason: Failure) -> None:
-        """What the reactor makes of an error queue that is not empty: it has let go of this."""
-        self.doRead()
-        if self._open:
-            self._reactor.addReader(self)
-
-    def close(self) -> None:
-        self._open = False
-        self._reactor.removeReader(self)
-        self.socket.close()
 
 
 def _fault(error: Exception) -> str:

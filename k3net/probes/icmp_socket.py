@@ -5,9 +5,13 @@ import os
 import socket
 import struct
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from ipaddress import ip_address
 from typing import Any, NamedTuple
+
+from twisted.internet.interfaces import IReadDescriptor
+from twisted.python.failure import Failure
+from zope.interface import implementer
 
 from k3net.probes import echo
 
@@ -169,3 +173,40 @@ class EchoSocket:
                 reason = "" if origin == _ORIGIN_LOCAL else echo.trouble(self.version, icmp, code)
                 return Arrival(_key(self.version, sender), asked, reason) if reason else None
         return None
+
+
+@implementer(IReadDescriptor)
+class Ear:
+    """A socket in the reactor; an error that waits in its queue is no end of it."""
+
+    def __init__(self, reactor: Any, opened: EchoSocket, heard: Callable[[int, Arrival], None]):
+        self.socket = opened
+        self._reactor = reactor
+        self._heard = heard
+        self._open = True
+        reactor.addReader(self)
+
+    def fileno(self) -> int:
+        return self.socket.fileno()
+
+    def logPrefix(self) -> str:
+        return "icmp"
+
+    def doRead(self) -> None:
+        if not self._open:
+            return
+        for arrival in self.socket.arrivals():
+            self._heard(self.socket.version, arrival)
+            if not self._open:
+                return
+
+    def connectionLost(self, reason: Failure) -> None:
+        """What the reactor makes of an error queue that is not empty: it has let go of this."""
+        self.doRead()
+        if self._open:
+            self._reactor.addReader(self)
+
+    def close(self) -> None:
+        self._open = False
+        self._reactor.removeReader(self)
+        self.socket.close()
