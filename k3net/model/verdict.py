@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from k3net.model.verdicts import words
 from k3net.model.verdicts.bits import bits
 from k3net.model.verdicts.findings import Findings, find, inherited
+from k3net.model.verdicts.loss import supported
 from k3net.model.verdicts.matrix import PROTOCOLS, Layer, read_layer
 from k3net.model.verdicts.picture import Picture, Round, ServicePicture
 from k3net.model.verdicts.services import failing_connections, failing_names
@@ -50,6 +51,8 @@ def verdicts(
         if layers[name]:
             beneath = inherited(found["host"], layers[name][0]) if "host" in found else None
             counts = _losses(pictures, name)
+            if name == "host":
+                counts = supported(counts, _losses(pictures, "pod"))
             found[name] = find(layers[name], other=layers[other], counts=counts, beneath=beneath)
             newest = layers[other][0] if layers[other] else None
             told += Telling(name, nodes, ports.get(name, 0), newest).tell(found[name])

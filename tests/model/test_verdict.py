@@ -2,7 +2,7 @@ import json
 from random import Random
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from planted import KINDS, World, named, planted, some_kinds
 
@@ -13,6 +13,7 @@ from k3net.model.verdicts.chance import beyond, broken
 from k3net.model.verdicts.words import listed, percent
 
 NODES = ("a", "b", "c", "d", "e", "f")
+FEW = settings(max_examples=max(10, settings().max_examples // 5))
 LAYERS = ("host", "host/icmp", "host/tcp", "pod", "pod/icmp", "pod/tcp")
 
 
@@ -49,6 +50,7 @@ def any_rounds(draw):
     return [one_round() for _ in range(draw(st.integers(1, 3)))]
 
 
+@settings(FEW, max_examples=settings().max_examples // 2)
 @given(any_rounds())
 def test_whatever_was_measured_a_verdict_names_nodes_of_the_picture_and_is_json(rounds):
     nodes = {node for picture in rounds[0].pictures.values() for node in picture.nodes}
@@ -109,6 +111,7 @@ def canonical(verdict, names):
     )
 
 
+@FEW
 @given(st.integers(0, 10**9))
 def test_neither_the_order_nor_the_names_of_the_nodes_matter(seed):
     random = Random(seed)
@@ -269,6 +272,7 @@ def test_what_does_not_fit_together_is_refused(make, text):
         make()
 
 
+@FEW
 @given(st.integers(0, 600).flatmap(lambda n: st.tuples(st.just(n), st.randoms())))
 def test_a_matrix_is_turned(drawn):
     count, random = drawn
@@ -297,3 +301,18 @@ def test_long_lists_are_cut_and_shares_are_never_rounded_to_all_or_nothing():
     assert listed(list("abcdefg")) == "a, b, c, d and 3 more"
     assert [percent(share) for share in (0, 0.004, 0.2, 0.996, 1)] == ["0 %", "0.4 %", "20 %", "99.6 %", "100 %"]
     assert len(KINDS) == len({*KINDS})
+
+
+def test_the_packets_of_the_pods_count_for_the_link_of_their_hosts():
+    measured = tuple((1 << 12) - 1 & ~(1 << own) for own in range(12))
+    names = tuple(f"n{number}" for number in range(12))
+
+    def picture(**loss):
+        return Picture(names, measured, (0,) * 12, loss.get("loss", {}))
+
+    few = {(0, 1): (12, 2)}
+    assert verdicts({"host": picture(loss=few)}) == ()
+    [verdict] = verdicts({"host": picture(loss=few), "pod": picture(loss={(0, 1): (12, 2)})})
+    assert (verdict.kind, verdict.layer, verdict.links, verdict.tests) == ("loss", "host", (("n0", "n1"),), 24)
+    [verdict] = verdicts({"host": picture(), "pod": picture(loss={(0, 1): (12, 4)})})
+    assert (verdict.kind, verdict.layer) == ("loss", "pod")

@@ -25,6 +25,16 @@ class Loss:
     lost: int = 0
 
 
+def supported(counts: Mapping[Pair, Pair], along: Mapping[Pair, Pair]) -> Mapping[Pair, Pair]:
+    """The (sent, lost) of pairs that lose packets, with those of another layer `along`, which cross the same link."""
+    together = dict(counts)
+    for pair in counts.keys() & along.keys():
+        (sent, lost), (more, gone) = counts[pair], along[pair]
+        if lost >= LOSSY * sent:
+            together[pair] = (sent + more, lost + gone)
+    return together
+
+
 def find_loss(counts: Mapping[Pair, Pair], path: Matrix, skip: Collection[Pair] = (), known: int = 0) -> Loss:
     """What loses packets, of (sent, lost) by (source, target); both directions of a link are one.
 
