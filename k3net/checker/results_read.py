@@ -96,12 +96,13 @@ def read(
     The round trips are those of successes. ValueError for a duration that is none. Most tests succeed: these are read
     many at a time, and only the odd ones each by itself.
     """
-    took = [result.test_duration for result in results]
-    trips = [result.latency for result in results]
+    took, trips = _durations_of(results)
     told = {*took, *trips}
     durations.learn(told)
     if any(not isinstance(raw, str) for raw in told):
         results = [durations.in_texts(result) for result in results]
+        took, trips = _durations_of(results)
+        durations.learn({*took, *trips})
     cells = {
         result.target_ip: Cell(
             result.ping_status,
@@ -143,6 +144,10 @@ def read(
     if marks.unanswered:
         answered = [result.latency for result in results if result.ping_status == "reachable"]
     return cells, found, counts, _round_trips(answered, durations)
+
+
+def _durations_of(results: Sequence[ConnectivityResult]) -> "tuple[list[str | int], list[str | int]]":
+    return [result.test_duration for result in results], [result.latency for result in results]
 
 
 class _Odd:

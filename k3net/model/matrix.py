@@ -201,7 +201,7 @@ class Total:
             self._tests += summary.tests
             self._failed += summary.failed
             self._seconds += summary.seconds
-        if not self._tests:
+        if not self._of:
             self._seconds = 0.0  # no rest of rounding
 
     def summary(self) -> Summary:
