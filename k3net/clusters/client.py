@@ -97,9 +97,15 @@ class Client:
             raise Unreachable("what answers is no Kubernetes API server") from None
         except ConnectFailed as error:
             wrong = error.reason.startswith("TLS: ") and "closed" not in error.reason
-            raise (Unusable if wrong else Unreachable)(error.reason) from None
+            raise (Unusable if wrong else Unreachable)(_told(error.reason)) from None
         except FetchError as error:
             raise Unreachable(error.reason) from None
+
+
+def _told(reason: str) -> str:
+    if "certificate verify failed" in reason:
+        return f"{reason}: the server's has expired, or is not of the authority that the kubeconfig names"
+    return reason
 
 
 def _authorization(kubeconfig: Kubeconfig) -> "dict[str, str]":

@@ -175,7 +175,7 @@ class Loading(Periodic):
         client = held.candidate or (held.client if held.state.serving == generation else None)
         try:
             if client is None:
-                if cluster is None or cluster.generation != generation:
+                if cluster is None or cluster.generation != generation or not cluster.sealed:
                     cluster = yield self._registry.get(held.cluster.name)
                     if cluster.generation > held.cluster.generation:
                         held.cluster = replace(cluster, sealed="")

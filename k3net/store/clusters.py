@@ -1,7 +1,7 @@
 """What a store does for clusters: the verbs every driver has besides those of IStore, and how a record is written."""
 
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 import msgspec
@@ -13,6 +13,7 @@ from k3net.model.observation import valid_name
 
 MOST_IN_PAGE = 1_000
 MOST_CHANGES = 100
+LONGEST_ERROR = 300
 
 
 class IClusterStore(Interface):
@@ -89,7 +90,8 @@ def read(
 
 
 def receipts_text(receipts: Sequence[Receipt]) -> bytes:
-    return msgspec.json.encode([_Receipt(**asdict(receipt)) for receipt in receipts])
+    short = (replace(receipt, last_error=receipt.last_error[:LONGEST_ERROR]) for receipt in receipts)
+    return msgspec.json.encode([_Receipt(**asdict(receipt)) for receipt in short])
 
 
 def read_receipts(text: "bytes | str | None") -> tuple[Receipt, ...]:
