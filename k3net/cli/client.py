@@ -2,16 +2,18 @@
 
 import argparse
 import contextlib
-import http.client
 import json
 import queue
 import re
 import socket
 import threading
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from k3net.errors import ConfigError, K3netError
+
+if TYPE_CHECKING:
+    import http.client
 
 DEFAULT_ADDRESS = "http://127.0.0.1:8080"
 DEADLINE = 10.0
@@ -168,6 +170,8 @@ class Client:
         return answer
 
     def _fetch(self, method: str, path: str, sent: "bytes | None", limit: int) -> tuple[int, str, str, bytes]:
+        import http.client  # here: half the start-up of the commands that ask no daemon
+
         url = self.url + path
         connection = http.client.HTTPConnection(*self._address, timeout=self._deadline)
         opened: list[socket.socket] = []
@@ -205,7 +209,9 @@ class Client:
             connection.close()
 
 
-def _read(response: http.client.HTTPResponse, limit: int, url: str) -> bytes:
+def _read(response: "http.client.HTTPResponse", limit: int, url: str) -> bytes:
+    import http.client
+
     body = bytearray()
     while chunk := response.read(_CHUNK):
         body += chunk
