@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from ipaddress import ip_address
 from threading import Lock
@@ -23,6 +24,7 @@ _OLD_WORD_MILLIS = 10_000
 _NEWCOMERS_A_SECOND = 500.0
 _NEWCOMERS_AT_ONCE = 2500.0
 _CALL_SECONDS = 5.0
+_WIND_UP_SECONDS = 3.0
 
 
 class NameTaken(K3netError):
@@ -62,7 +64,7 @@ class DnsSd:
         self._known: dict[str, Instance] = {}
         self._zeroconf: Zeroconf | None = None
         self._browser: AsyncServiceBrowser | None = None
-        self._asking: set[str] = set()
+        self._asking: dict[str, asyncio.Task[None]] = {}
         self._to_ask: dict[str, None] = {}
         self._tokens, self._refilled_at = _NEWCOMERS_AT_ONCE, 0.0
         self._closed = False
@@ -116,11 +118,22 @@ class DnsSd:
         self._call(update)
 
     def close(self) -> None:
-        """Say goodbye, and end zeroconf's thread; for good, also when it is still being opened."""
+        """Say goodbye, and end zeroconf's thread; for good, also when it is still being opened.
+
+        Raises when the thread hangs; it ends, without a goodbye, when it does so no more.
+        """
         self._closed = True
         zeroconf, self._zeroconf = self._zeroconf, None
         if zeroconf is not None:
-            zeroconf.close()
+            loop = zeroconf.loop
+            assert loop is not None
+            try:
+                asyncio.run_coroutine_threadsafe(self._wind_up(), loop).result(_WIND_UP_SECONDS)
+                zeroconf.close()
+            except Exception:
+                with suppress(RuntimeError):  # it has ended after all
+                    loop.call_soon_threadsafe(_abandon, zeroconf)
+                raise
 
     @property
     def _opened(self) -> Zeroconf:
@@ -143,6 +156,14 @@ class DnsSd:
         self._browser = AsyncServiceBrowser(self._opened, self.service_type, handlers=[_nothing])
 
     # From here on in zeroconf's thread.
+
+    async def _wind_up(self) -> None:
+        """End what is under way: zeroconf gives tasks a second, and those that take longer end in a complaint."""
+        if self._browser is not None:
+            await self._browser.async_cancel()
+        for task in self._asking.values():
+            task.cancel()
+        await asyncio.gather(*self._asking.values(), return_exceptions=True)
 
     def touched(self, names: Mapping[str, str], goodbyes: Mapping[str, str]) -> None:
         """These instances, by their lower-cased names, were heard of, and are in the cache as far as they are known."""
@@ -206,15 +227,14 @@ class DnsSd:
         while self._to_ask and len(self._asking) < _ASKED_AT_ONCE and loop is not None:
             name = next(iter(self._to_ask))
             del self._to_ask[name]
-            self._asking.add(name)
-            asking = loop.create_task(self._ask(name))
+            asking = self._asking[name] = loop.create_task(self._ask(name))
             asking.add_done_callback(lambda done, name=name: self._asked(name, done))  # type: ignore[misc]
 
     async def _ask(self, name: str) -> None:
         await AsyncServiceInfo(self.service_type, name).async_request(self._opened, _ASK_MILLIS)
 
     def _asked(self, name: str, done: "asyncio.Task[None]") -> None:
-        self._asking.discard(name)
+        self._asking.pop(name, None)
         if not done.cancelled() and done.exception() is not None:
             self.errors += 1  # a name that zeroconf itself refuses to ask for
         if self._zeroconf is not None:
@@ -249,6 +269,13 @@ class DnsSd:
         loop = self._opened.loop
         assert loop is not None
         return loop.time()
+
+
+def _abandon(zeroconf: Zeroconf) -> None:
+    """End one that hung when it was closed, and wakes: it would defend its name against the one that came after it."""
+    zeroconf.engine.close()
+    loop = asyncio.get_running_loop()
+    loop.call_soon(loop.stop)  # after its sockets, which are closed a turn later
 
 
 def _nothing(**_: Any) -> None:
