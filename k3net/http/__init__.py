@@ -11,21 +11,19 @@ from typing import Any
 
 import msgspec
 from treq.content import collect
-from twisted.internet import error as net
 from twisted.internet.abstract import isIPAddress, isIPv6Address
-from twisted.internet.defer import Deferred, maybeDeferred, succeed
+from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.endpoints import HostnameEndpoint, TCP4ClientEndpoint, TCP6ClientEndpoint, wrapClientTLS
-from twisted.internet.interfaces import IHandshakeListener, IStreamClientEndpoint
-from twisted.protocols.policies import ProtocolWrapper, WrappingFactory
+from twisted.internet.interfaces import IStreamClientEndpoint
 from twisted.python.failure import Failure
 from twisted.web.client import URI, Agent
 from twisted.web.http_headers import Headers
-from twisted.web.iweb import IAgentEndpointFactory, IBodyProducer
+from twisted.web.iweb import IAgentEndpointFactory
 from zope.interface import implementer
 
 from k3net.errors import K3netError
+from k3net.http.wire import Body, Watching, Wire, connect_word, tls_word
 
-_MAGIC = b"HTTP/"
 _HEADERS_ALLOWANCE = 1 << 16
 
 
@@ -138,7 +136,7 @@ class _Attempt:
         self._address = address
         self._reached = reached
         self._endpoint: Any = None
-        self._wire: _Wire | None = None
+        self._wire: Wire | None = None
         self._late = False
         self.full = False
 
@@ -149,7 +147,7 @@ class _Attempt:
                 **{name: [value] if isinstance(value, str) else value for name, value in headers.items()},
             }
         )
-        body: Any = None if data is None else _Body(data)
+        body: Any = None if data is None else Body(data)
         agent = Agent.usingEndpointFactory(self._reactor, self)
         return agent.request(method.encode("ascii"), self._url.encode("ascii"), sent, body)
 
@@ -170,11 +168,11 @@ class _Attempt:
         return self
 
     def connect(self, factory: Any) -> Any:
-        def connected(wire: _Wire) -> Any:
+        def connected(wire: Wire) -> Any:
             self._wire = wire
             return wire.wrappedProtocol
 
-        watching = _Watching(factory)
+        watching = Watching(factory)
         watching.allowance = 2 * self._max_bytes + _HEADERS_ALLOWANCE
         watching.reached = self._reached
         return self._endpoint.connect(watching).addCallback(connected)
@@ -221,11 +219,11 @@ class _Attempt:
         if wire is None:
             if self._late:
                 return ConnectFailed(url, "timeout")
-            word = _connect_word(failure)
+            word = connect_word(failure)
             return ConnectFailed(url, word) if word else None
         if failure.check(_Full) or wire.full:
             return TooLarge(url, f"more than {self._max_bytes} bytes")
-        broken = _tls_word(failure)
+        broken = tls_word(failure)
         if broken:
             return ConnectFailed(url, broken)
         if not wire.speaks_http:
@@ -236,95 +234,3 @@ class _Attempt:
             return BrokenAnswer(url, f"an encoding that was not asked for: {failure.value.args[0]!r}")
         reasons = getattr(failure.value, "reasons", None)
         return BrokenAnswer(url, (reasons[0] if reasons else failure).type.__name__)
-
-
-def _connect_word(failure: Failure) -> str:
-    if failure.check(net.ConnectionRefusedError):
-        return "refused"
-    if failure.check(net.TimeoutError, net.TCPTimedOutError):
-        return "timeout"
-    if failure.check(net.NoRouteError):
-        return "unreachable"
-    if failure.check(net.DNSLookupError):
-        return "unknown host"
-    if failure.check(net.ConnectError):
-        return str(failure.value)
-    if failure.check(ValueError):
-        return f"not a URL for this: {failure.value}"
-    return ""
-
-
-def _tls_word(failure: Any) -> str:
-    """Why TLS failed; "" when it was not TLS. What it raises is known by its home, so that http needs no OpenSSL."""
-    for reason in (failure, *getattr(failure.value, "reasons", ())):
-        home = type(reason.value).__module__.partition(".")[0]
-        if home == "service_identity":
-            return "TLS: the certificate is another host's"
-        if home == "OpenSSL":
-            parts = reason.value.args[0] if reason.value.args else ()
-            words = [entry[-1] for entry in parts if isinstance(entry, tuple) and entry] if parts else []
-            return f"TLS: {', '.join(map(str, words)) or 'the connection was closed'}"
-    return ""
-
-
-@implementer(IBodyProducer)
-class _Body:
-    """A body that is there already."""
-
-    def __init__(self, data: bytes):
-        self._data = data
-        self.length = len(data)
-
-    def startProducing(self, consumer: Any) -> "Deferred[None]":
-        consumer.write(self._data)
-        return succeed(None)
-
-    def pauseProducing(self) -> None:
-        """All of it has been written."""
-
-    resumeProducing = stopProducing = pauseProducing
-
-
-@implementer(IHandshakeListener)
-class _Wire(ProtocolWrapper):
-    """Counts what comes in, headers too, and hangs up on what does not begin as HTTP does."""
-
-    factory: Any
-    transport: Any
-    wrappedProtocol: Any
-    heard = b""
-    full = False
-    _received = 0
-
-    @property
-    def speaks_http(self) -> bool:
-        return self.heard == _MAGIC
-
-    def connectionMade(self) -> None:
-        self.factory.reached("connected", self.transport)
-        super().connectionMade()
-
-    def handshakeCompleted(self) -> None:
-        self.factory.reached("secured", self.transport)
-
-    def dataReceived(self, data: bytes) -> None:
-        if not self._received:
-            self.factory.reached("answered", self.transport)
-        self._received += len(data)
-        if len(self.heard) < len(_MAGIC):
-            self.heard = (self.heard + data)[: len(_MAGIC)]
-        self.full = self._received > self.factory.allowance
-        if self.full or not _MAGIC.startswith(self.heard):
-            self.abort()
-        else:
-            super().dataReceived(data)
-
-    def abort(self) -> None:
-        self.transport.abortConnection()
-
-
-class _Watching(WrappingFactory):
-    protocol = _Wire
-    noisy = False
-    allowance = 0
-    reached: "Callable[[str, Any], None]"
