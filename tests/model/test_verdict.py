@@ -316,3 +316,35 @@ def test_the_packets_of_the_pods_count_for_the_link_of_their_hosts():
     assert (verdict.kind, verdict.layer, verdict.links, verdict.tests) == ("loss", "host", (("n0", "n1"),), 24)
     [verdict] = verdicts({"host": picture(), "pod": picture(loss={(0, 1): (12, 4)})})
     assert (verdict.kind, verdict.layer) == ("loss", "pod")
+
+
+def test_a_node_of_which_half_the_tests_fail_is_partial():
+    random = Random(5)
+    world = World(tuple(f"n{number:02}" for number in range(20)), random)
+    for other in range(1, 13):
+        world.fail("host", 0, 1 << other)
+        world.fail("host", other, 1)
+    [verdict] = read([world.round(0) for _ in range(ROUNDS)])
+    assert (verdict.kind, verdict.layer, verdict.nodes) == ("partial", "host", ("n00",))
+    assert "63 % of the tests from and to n00 fail" in verdict.text
+
+
+def test_a_fault_of_the_pods_is_seen_where_the_host_alone_is_closed_and_another_is_down():
+    down, _ = planted(["host down"], Random(1), count=12, noise=0)
+
+    def closed(picture):
+        """Nobody reaches n002."""
+        failed = [mask | 1 << 2 for mask in picture.failed]
+        failed = [mask & measured for mask, measured in zip(failed, picture.measured, strict=True)]
+        return Picture(picture.nodes, picture.measured, tuple(failed), picture.loss)
+
+    rounds = [
+        Round({name: p if name == "pod/icmp" else closed(p) for name, p in each.pictures.items()}, each.services)
+        for each in down
+    ]
+    told = [(each.kind, each.layer, each.nodes) for each in read(rounds)]
+    assert told == [
+        ("down", "host", ("n007",)),
+        ("inbound", "host", ("n002",)),
+        ("port", "pod", ("n002",)),
+    ]

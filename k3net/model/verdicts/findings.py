@@ -1,7 +1,7 @@
 """What the rounds of one layer come to, the large shapes first; each explains its failures away for the next."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from k3net.model.verdicts.links import Links, Pair, find_links
 from k3net.model.verdicts.loss import Loss, find_loss
@@ -96,7 +96,7 @@ def inherited(findings: Findings, above: Layer) -> Findings:
         shape = Shape.of(len(findings.cells))
     links = findings.links.cells(len(findings.cells))
     cells = [large | small for large, small in zip(shape.explained, links, strict=True)]
-    return Findings(**{**vars(findings), "cells": cells})
+    return replace(findings, cells=cells)
 
 
 def _standing(shape: Shape, above: Matrix) -> int:

@@ -8,7 +8,7 @@ from k3net.model.verdicts.chance import BROKEN, broken
 from k3net.model.verdicts.matrix import Matrix
 
 _MOST_SETS = 16
-_MOST_GROWTHS = 64
+_MOST_GROWTHS = 256
 _ALL = 0.95  # of the tests, when noise lets two or a few nodes seem to reach each other
 _LEAST = 3  # nodes; the failures between two are a link
 
@@ -134,7 +134,10 @@ def _is_set(matrix: Matrix, members: int) -> bool:
 
 
 def _grown(good: Sequence[int], bad: Sequence[int], free: int, members: int) -> int:
-    for _ in range(_MOST_GROWTHS):
+    """The set that `members` grow and shrink to, until it stays as it is or comes back to what it was."""
+    been: set[int] = set()
+    while members not in been and len(been) < _MOST_GROWTHS:
+        been.add(members)
         near = members
         for node in bits(members):
             near |= good[node]
@@ -143,8 +146,6 @@ def _grown(good: Sequence[int], bad: Sequence[int], free: int, members: int) -> 
             passing = (good[node] & members).bit_count() + (members >> node & 1)
             if passing > (bad[node] & members).bit_count():
                 grown |= 1 << node
-        if grown == members:
-            break
         members = grown
     return members
 
