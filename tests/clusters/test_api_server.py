@@ -7,11 +7,15 @@ import pytest
 import yaml
 from authority import Authority
 from clusters.api_server import TOKEN, ApiServer, data, kubeconfig
+from clusters.world import World, config
 from twisted.internet import reactor
+from twisted.internet.task import deferLater
+from twisted.internet.threads import deferToThread
 from twisted.trial.unittest import TestCase
 
 from k3net.clusters.client import Client, Unreachable, Unusable
 from k3net.clusters.kubeconfig import read_kubeconfig
+from k3net.clusters.loading import Loading
 
 EVERYTHING = ("files", "insecure-skip-tls-verify", "impersonation", "exec", "auth-provider", "proxy-url")
 
@@ -77,8 +81,8 @@ class ApiServerTests(TestCase):
     async def test_a_server_s_certificate_that_is_wrong_makes_it_invalid(self):
         stranger = Authority(self.folder, "stranger")
         for pair, words in (
-            (stranger.issue("other", "127.0.0.1"), "expired, or not of the authority"),
-            (self.authority.issue("expired", "127.0.0.1", days=-1), "expired, or not of the authority"),
+            (stranger.issue("other", "127.0.0.1"), "has expired, or is not of the authority"),
+            (self.authority.issue("expired", "127.0.0.1", days=-1), "has expired, or is not of the authority"),
             (self.authority.issue("elsewhere", "127.0.0.9"), "another host's"),
         ):
             server = self.serving(pair)
@@ -136,3 +140,33 @@ class ApiServerTests(TestCase):
             self.client(server, cluster={"proxy-url": "http://127.0.0.1:1"})
         with pytest.raises(Unusable, match="exec"):
             self.client(server, user={"exec": {"command": "false"}})
+
+    async def test_from_the_store_to_active_and_back_again_as_the_server_comes_and_goes(self):
+        world, server = World(), self.serving()
+        loading = Loading(reactor, world.registry, in_thread=deferToThread, interval=0.1, timeout=2.0)
+        trusted = {"certificate-authority-data": data(self.authority.ca)}
+        made = await world.registry.create("c1", "", config(server.url, cluster=trusted))
+        loading.startService()
+        self.addCleanup(loading.stopService)
+        state = await loading.take(made)
+        self.assertEqual((state.state, state.version), ("active", "v1.31.2"))
+        self.assertEqual((await loading.client("c1").ask("/version")).status, 200)
+        await server.stop()
+        await self.until(lambda: loading.state("c1").reason == "refused")
+        server.start()
+        await self.until(lambda: loading.state("c1").state == "active")
+        another = Authority(self.folder, "another")
+        wrong = config(server.url, cluster={"certificate-authority-data": data(another.ca)})
+        changed = await world.registry.update("c1", kube_config=wrong)
+        page = await world.registry.page()
+        state = await loading.take(page.clusters[0])  # without its kubeconfig, which is then read
+        self.assertEqual((state.state, state.generation), ("invalid", changed.generation))
+        self.assertEqual(state.serving, made.generation)
+        self.assertEqual((await loading.client("c1").version()).git_version, "v1.31.2")
+
+    async def until(self, f):
+        for _ in range(500):
+            if f():
+                return
+            await deferLater(reactor, 0.01)
+        self.fail("not within 5 s")
