@@ -1,7 +1,6 @@
 """The forms of an export: json, yaml, cmd and table, of the whole and of one change."""
 
 import json
-import sys
 from typing import Any
 
 from k3net.cli.table import Column, Row, Table
@@ -38,7 +37,7 @@ def write_report(report: Report, form: str) -> None:
     elif form == "yaml":
         print(yaml_text(report.as_json()))
     elif form == "cmd":
-        sys.stdout.write("".join(f"{line(device)}\n" for device in report.devices))
+        print("".join(f"{line(device)}\n" for device in report.devices), end="")
     else:
         Table(COLUMNS).write([row(device) for device in report.devices])
 

@@ -1,5 +1,7 @@
 """`k3net export --watch`: the neighbours, and then each change of them as the kernel tells it (netlink)."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from twisted.internet.defer import Deferred, inlineCallbacks
@@ -45,11 +47,9 @@ class Watch:
 
     def begin(self) -> "Deferred[None]":
         """Fires with the failure that ends it."""
-        try:
+        with _said():
             self._changes = Changes()
             self._rows = rows(self._request.families, self._request.timeout)
-        except OSError as error:
-            raise K3netError(f"the neighbour table cannot be watched: {error.strerror or error}") from None
         self._reactor.addReader(self)
         self._look()
         return self._ended
@@ -61,9 +61,10 @@ class Watch:
         return "neighbours"
 
     def doRead(self) -> None:
-        taken = self._changes.take()
-        if taken is None:
-            self._rows = rows(self._request.families, self._request.timeout)
+        with _said():
+            taken = self._changes.take()
+            if taken is None:
+                self._rows = rows(self._request.families, self._request.timeout)
         for each in taken or ():
             if each.gone:
                 self._rows.pop(each.key, None)
@@ -76,12 +77,13 @@ class Watch:
             self._reactor.callLater(_GATHER, self._look)
 
     def connectionLost(self, reason: Failure) -> None:
+        """What the reactor makes of an exception in doRead, or of its own end."""
         if not self._ended.called:
             self._ended.errback(reason)
 
     def _look(self) -> None:
         self._looking, self._again = True, False
-        self._show().addCallbacks(self._looked, self._ended.errback)
+        self._show().addCallbacks(self._looked, self.connectionLost)
 
     def _looked(self, _: None) -> None:
         self._looking = self._again
@@ -121,6 +123,14 @@ class Watch:
         found = yield self._resolver.names(rest, deadline)
         self._names.update((address, (name, "dns")) for address, name in found.items())
         self._nameless |= rest - found.keys()
+
+
+@contextmanager
+def _said() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise K3netError(f"the neighbour table cannot be watched: {(error.strerror or str(error)).lower()}") from None
 
 
 def _differ(before: Device, after: Device) -> bool:

@@ -233,7 +233,7 @@ def test_the_timeout_prints_what_is_known_and_says_what_is_missing(host):
         done = twistd(host, "--timeout", "600ms", "--dns-timeout", "250ms")
     assert done.returncode == 0
     assert json.loads(done.stdout)["count"] == 300
-    assert "300 of 300 names are missing (no answer within 0.25 s: " in done.stderr
+    assert done.stderr.startswith("k3net export: 300 of 300 names are missing (")
     assert "--timeout was over: " in done.stderr
 
 
@@ -321,6 +321,19 @@ def test_a_live_pid_file_is_neither_heeded_nor_touched_and_nothing_is_left(host)
     assert pid.read_text() == f"{os.getpid()}\n"
     assert sorted(path.name for path in host.folder.iterdir()) == before
     pid.unlink()
+
+
+def test_an_output_that_is_full_closed_or_read_no_further_is_one_line_or_none(host):
+    add(host, "10.77.0.10", "52:54:00:00:00:10")
+    for program in (f"{K3NET} export", f"{TWISTD} k3net-export"):
+        name = program.rpartition("/")[2].removeprefix("twistd ")
+        command = f"{program} --resolve-dns=false --format cmd"
+        full = run(host, "sh", "-c", f"{command} >/dev/full", check=False)
+        assert (full.returncode, full.stderr) == (1, f"{name}: standard output: no space left on device\n")
+        closed = run(host, "sh", "-c", f"{command} >&-", check=False)
+        assert (closed.returncode, closed.stderr) == (0, "")
+    watched = run(host, "bash", "-c", f"set -o pipefail; {K3NET} export --watch --resolve-dns=false | head -c 0")
+    assert (watched.stdout, watched.stderr) == ("", "")
 
 
 @pytest.mark.parametrize("end", [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
