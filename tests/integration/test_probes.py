@@ -95,16 +95,17 @@ class RoutedTests(LabCase):
             self.lab.host("a", ipv4=f"{A}/24", ipv6="fd77::2/64"),
             self.lab.host("b", ipv4=f"{B}/24", ipv6="fd77::3/64"),
         )
-        for address in (B, "fd77::3"):
+        ip("-n", b.namespace, "address", "add", "fe80::3/64", "dev", "lan0", "nodad")
+        for address in (B, "fd77::3", "fe80::3%lan0"):
             self.take(b, address, 7946)
         self.enter(a)
-        both = (B, "fd77::3")
-        self.assertEqual(await self.found(*both), dict.fromkeys(both, (True, "")))
-        self.assertEqual(await self.connected(*both), [(True, "")] * 2)
+        all_of_b = (B, "fd77::3", "fe80::3%lan0")
+        self.assertEqual(await self.found(*all_of_b), dict.fromkeys(all_of_b, (True, "")))
+        self.assertEqual(await self.connected(*all_of_b), [(True, "")] * 3)
         for direction in ("in", "out"):
             b.blackhole(direction)
-            self.assertEqual(await self.found(*both), dict.fromkeys(both, (False, "timeout")), direction)
-            self.assertEqual(await self.connected(*both), [(False, "timeout")] * 2, direction)
+            self.assertEqual(await self.found(*all_of_b), dict.fromkeys(all_of_b, (False, "timeout")), direction)
+            self.assertEqual(await self.connected(*all_of_b), [(False, "timeout")] * 3, direction)
             b.restore()
 
 
