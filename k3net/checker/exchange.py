@@ -38,6 +38,10 @@ class Exchange(Struct, frozen=True):
     service: Annotated[list[ServiceReport], Meta(max_length=_MOST_TOLD)] = []
 
 
+class _Answer(Struct, frozen=True):
+    instance: str
+
+
 def take(server: CheckerServer, said: Exchange, instance: str) -> "dict[str, Any]":
     """Take in what another server was told, and pass it on to nobody; one that cannot be taken leaves the others."""
     refused = 0
@@ -81,7 +85,7 @@ class Members(Periodic):
         self._pending: OrderedDict[tuple[str, str], bytes] = OrderedDict()
         self._bytes = 0
         self._addresses: list[str] = []
-        self._own: set[str] = set()
+        self._instances: dict[str, str] = {}
         self._resolved_at = float("-inf")
         self._lost: dict[str, str] = {}
         self.passed_on = 0
@@ -105,10 +109,20 @@ class Members(Periodic):
     def pass_on(self):
         yield self._look_up()
         pending, self._pending, self._bytes = self._pending, OrderedDict(), 0
-        others = [url for url in self._addresses if url not in self._own]
+        others = list(self._others())
         if pending and others:
             lots = list(_lots(pending, self._instance))
             yield DeferredList([self._send(url, lots) for url in others])
+
+    def _others(self) -> Iterator[str]:
+        """An address of each other server: one that has two is told once, by the first that takes it."""
+        told = {self._instance}
+        for url in self._addresses:
+            instance = self._instances.get(url, url)
+            if instance not in told:
+                if url not in self._lost:
+                    told.add(instance)
+                yield url
 
     @inlineCallbacks
     def _send(self, url: str, lots: "list[tuple[bytes, int]]"):
@@ -120,8 +134,8 @@ class Members(Periodic):
                 answer = yield fetch(self._clock, "POST", url + PATH, headers=headers, data=body, timeout=_TIMEOUT)
                 if answer.status != 200:
                     raise FetchError(url, f"status {answer.status}")
-                if answer.json(dict[str, Any]).get("instance") == self._instance:
-                    self._own.add(url)
+                self._instances[url] = answer.json(_Answer).instance
+                if self._instances[url] == self._instance:
                     self._lost.pop(url, None)
                     return
             except FetchError as error:
@@ -149,7 +163,7 @@ class Members(Periodic):
                 host = f"[{address}]" if ":" in address else address
                 found[urlunsplit((parts.scheme, f"{host}:{port}", parts.path, "", ""))] = None
         self._addresses = list(found)[:_MOST_MEMBERS]
-        self._own &= set(self._addresses)
+        self._instances = {url: instance for url, instance in self._instances.items() if url in found}
         self._lost = {url: reason for url, reason in self._lost.items() if url in found}
 
 
