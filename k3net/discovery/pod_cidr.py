@@ -111,13 +111,14 @@ class PodCidr(Periodic):
             kept = []
             for net in answer.cluster:
                 try:
-                    chosen = yield self._claim_one(Pool(net, answer.sizes.of(net)), claims, nodes, fixed)
+                    pool = Pool(net, answer.sizes.of(net))
+                    chosen, claims = yield self._claim_one(pool, claims, nodes, fixed)
                 except NoSubnetLeft as error:
                     self._hold((), "this node has no Pod CIDR")
                     return f"{error}; this node has none, until one is free or network.podCIDR.base is larger"
                 kept.append(chosen)
             self._hold(tuple(kept), f"Claimed Pod CIDR {', '.join(_texts(kept))} in the store; {answer.message}")
-        self._settled = yield self._released(kept, nodes)
+        self._settled = yield self._released(kept, claims, nodes)
         return self._contested
 
     @inlineCallbacks
@@ -151,7 +152,7 @@ class PodCidr(Periodic):
 
     @inlineCallbacks
     def _claim_one(self, pool: Pool, claims: list[Claim], nodes: Mapping[str, Node], fixed: list[Net]):
-        """A subnet that this node holds then, and nobody else; NoSubnetLeft."""
+        """A subnet that this node holds then, and nobody else, and the claims seen beside it; NoSubnetLeft."""
         said = list(_cidrs(node for node in nodes.values() if node.name != self._node))
         own = nodes.get(self._node)
         stored = [] if own is None else list(_cidrs([own]))
@@ -167,7 +168,7 @@ class PodCidr(Periodic):
             if claim.owner != self._node:
                 continue
             if not in_the_way([claim.net], self._node, claims):
-                return claim.net
+                return claim.net, claims
             yield self._store.release(claim)  # another chose one of another size at the same time
             claims = [other for other in claims if other != claim]
         raise StoreUnavailable(f"the subnets of {pool.cluster} change hands too fast")
@@ -196,12 +197,12 @@ class PodCidr(Periodic):
             return False
 
     @inlineCallbacks
-    def _released(self, kept: Iterable[Net], nodes: Mapping[str, Node]):
+    def _released(self, kept: Iterable[Net], claims: Iterable[Claim], nodes: Mapping[str, Node]):
         """Let go of what is not kept, and not said by the stored Node either; whether nothing is left to let go."""
         own = nodes.get(self._node)
         said = [] if own is None else list(_cidrs([own]))
         left = False
-        for claim in (yield self._store.claims()):
+        for claim in claims:
             if claim.owner != self._node or any(within(claim.net, net) for net in kept):
                 continue
             if overlap([claim.net], said):
