@@ -7,6 +7,7 @@ import pytest
 from etcd import end_idle, make_etcd
 from mariadb import end_shared, make_mysql
 from store.cluster_contract import cluster, make_cluster_tests
+from store.cluster_following import make_following_test
 
 from k3net.model.cluster import CreateCluster, Receipt, Since, UpdateCluster, Written
 
@@ -64,3 +65,11 @@ class EtcdClusterTests(with_races(make_etcd)):
 @pytest.mark.requires("mariadbd", "mariadb-install-db")
 class MysqlClusterTests(with_races(make_mysql)):
     pass
+
+
+test_who_follows_etcd_ends_with_what_is_stored = pytest.mark.requires("etcd", "etcdctl")(
+    make_following_test(make_etcd, 20)
+)
+test_who_follows_mysql_ends_with_what_is_stored = pytest.mark.requires("mariadbd", "mariadb-install-db")(
+    make_following_test(make_mysql, 15)
+)

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from store.cluster_contract import cluster, make_cluster_tests
+from store.cluster_following import make_following_test
 from store.makers import make_memory, make_sqlite, opened
 from store.turns import Blocking
 from zope.interface import implementer
@@ -53,6 +54,9 @@ def make_threaded(case: Any) -> "tuple[Any, ...]":
 
 
 ThreadedClusterTests = make_cluster_tests(make_threaded)
+
+test_who_follows_a_memory_ends_with_what_is_stored = make_following_test(make_memory, 300)
+test_who_follows_a_sqlite_file_ends_with_what_is_stored = make_following_test(make_sqlite, 40)
 
 
 def test_a_file_of_an_older_k3net_gets_the_tables(tmp_path: Any) -> None:
