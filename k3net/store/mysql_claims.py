@@ -21,16 +21,19 @@ _TABLE = """create table if not exists k3net_pod_cidrs (
     exact tinyint not null,
     version char(32) not null
 ) engine = InnoDB default character set utf8mb4 collate utf8mb4_bin"""
-_ALL = "select subnet, owner, exact, version from k3net_pod_cidrs"
-_ONE = f"{_ALL} where subnet = %s"
+_COLUMNS = "select subnet, owner, exact, version from k3net_pod_cidrs"
+_ALL = f"{_COLUMNS} where owner <> ''"
+_ONE = f"{_COLUMNS} where subnet = %s"
 _INSERT = "insert into k3net_pod_cidrs (owner, exact, version, subnet) values (%s, %s, %s, %s)"
 _CHANGE = "update k3net_pod_cidrs set owner = %s, exact = %s, version = %s where subnet = %s and version = %s"
-_DELETE = "delete from k3net_pod_cidrs where subnet = %s and version = %s"
 
 
 @implementer(IClaimStore)
 class MysqlClaims:
-    """The primary key makes a claim exclusive, and the version in the condition its replacement."""
+    """The primary key makes a claim exclusive, and the version in the condition its replacement.
+
+    A row without an owner is a claim that was released: nobody here needs the right to delete.
+    """
 
     _server: Server
 
@@ -42,7 +45,8 @@ class MysqlClaims:
         return self._asked_of_claims(lambda session: _claimed(session, wanted, instead_of))
 
     def release(self, claim: Claim) -> None:
-        self._asked_of_claims(lambda session: session.change(_DELETE, (claim.subnet, claim.version)))
+        values = ("", 0, new_version(), claim.subnet, claim.version)
+        self._asked_of_claims(lambda session: session.change(_CHANGE, values))
 
     def _asked_of_claims(self, work: Callable[[Session], T]) -> T:
         with self._server.call():
@@ -59,7 +63,7 @@ def _claimed(session: Session, wanted: Claim, instead_of: str) -> Claim:
     """Whoever came between is found by reading once more."""
     for _ in range(_TRIES):
         held = _held(session, wanted.subnet)
-        if held is not None and not may_write(wanted, held, instead_of):
+        if held is not None and held.owner and not may_write(wanted, held, instead_of):
             return held
         new = replace(wanted, version=new_version())
         values = (new.owner, int(new.exact), new.version, new.subnet)

@@ -1,12 +1,15 @@
 """Claims on subnets, in the stores that are servers."""
 
+from dataclasses import replace
+
 import pytest
 from etcd import end_idle, make_etcd
-from mariadb import end_shared, make_mysql
+from mariadb import end_shared, make_mysql, shared_server
 from store.claim_contract import SUBNET, make_claim_tests
 
 from k3net.model.claims import Claim
 from k3net.store.etcd_claims import ROOT
+from k3net.store.mysql import MysqlStore
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -36,4 +39,13 @@ class EtcdClaimTests(make_claim_tests(make_etcd)):
 
 @pytest.mark.requires("mariadbd", "mariadb-install-db")
 class MysqlClaimTests(make_claim_tests(make_mysql)):
-    pass
+    def test_no_right_to_delete_is_needed(self):
+        server = shared_server()
+        database = self.store._login.database
+        user = server.user_with("select, insert, update, create", f"{database}.*")
+        store = MysqlStore(replace(self.store._login, user=user))
+        self.addCleanup(store.close)
+        claim = store.claim(Claim(SUBNET, "n1"))
+        store.release(claim)
+        self.assertEqual(self.store.claims(), [])
+        self.assertEqual(store.claim(Claim(SUBNET, "n2")).owner, "n2")

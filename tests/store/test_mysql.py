@@ -106,6 +106,7 @@ def test_a_right_that_is_missing_is_named_before_there_are_tables(mariadb, datab
 def test_a_right_that_is_missing_is_named_when_there_are_tables(mariadb, database, open_mysql, rights, missing):
     owner = open_mysql()
     owner.identity()
+    owner.claims()
     [done] = owner.apply([Create(node("n1"))])
     user = mariadb.user_with(rights, f"{database}.*")
     store = open_mysql(mariadb.login(database, user=user))
@@ -117,7 +118,9 @@ def test_a_right_that_is_missing_is_named_when_there_are_tables(mariadb, databas
 
 
 def test_three_rights_are_enough_where_the_tables_are(mariadb, database, open_mysql):
-    open_mysql().identity()
+    owner = open_mysql()
+    owner.identity()
+    owner.claims()
     store = open_mysql(mariadb.login(database, user=mariadb.user_with("select, insert, update", f"{database}.*")))
     [done] = store.apply([Create(node("n1"))])
     assert kinds(store.apply([Update(node("n1", a="b"), done.version)])) == [Done]
