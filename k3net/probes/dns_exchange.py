@@ -5,7 +5,6 @@ import socket
 import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
-from ipaddress import ip_address
 from typing import Any
 
 from twisted.internet.defer import Deferred
@@ -14,6 +13,7 @@ from twisted.names import dns
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from k3net.probes.numeric import socket_address
 from k3net.probes.outcome import code_of, outcome
 
 TYPES = {"A": dns.A, "AAAA": dns.AAAA}
@@ -98,9 +98,9 @@ class _Asking:
     def begin(self) -> "Deferred[Exchange]":
         address, port = self._server
         try:
-            family = socket.AF_INET6 if ip_address(address).version == 6 else socket.AF_INET
+            family, there = socket_address(address, port)
             self._socket = socket.socket(family, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
-            self._socket.connect((address, port))
+            self._socket.connect(there)
         except (OSError, OverflowError, ValueError) as error:
             self._end(*outcome(code_of(error)))
             return self._done

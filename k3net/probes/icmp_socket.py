@@ -14,6 +14,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from k3net.probes import echo
+from k3net.probes.numeric import socket_address
 
 # linux/in.h, linux/in6.h, linux/icmp.h, asm-generic/socket.h: what Python's socket module has no names for
 _IP_RECVERR, _IP_RECVTTL, _IPV6_RECVERR = 11, 12, 25
@@ -55,16 +56,16 @@ def where(address: str) -> Where:
     if parsed.is_multicast or parsed.is_unspecified:
         raise ValueError(f"{address} is not the address of one machine")
     version = parsed.version
-    [(*_, sockaddr), *_] = socket.getaddrinfo(
-        address, 0, _FAMILY[version], socket.SOCK_DGRAM, flags=socket.AI_NUMERICHOST
-    )
+    if version == 6 and parsed.is_link_local and "%" not in address:
+        raise ValueError(f"{address} needs its link, as in {address}%eth0")
+    _, sockaddr = socket_address(address, 0)
     return Where(version, sockaddr, _key(version, sockaddr))
 
 
 def _key(version: int, sockaddr: tuple[Any, ...]) -> tuple[bytes, int]:
     packed = socket.inet_pton(_FAMILY[version], sockaddr[0].partition("%")[0])
     on_link = version == 6 and packed[0] == 0xFE and packed[1] & 0xC0 == 0x80
-    return packed, sockaddr[3] if on_link else 0
+    return packed, sockaddr[3] if on_link and len(sockaddr) > 3 else 0
 
 
 class EchoSocket:

@@ -3,7 +3,6 @@
 import errno
 import select
 import socket
-from ipaddress import ip_address
 from typing import Any
 
 from twisted.internet.defer import Deferred
@@ -12,6 +11,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from k3net.model.result import ProbeResult
+from k3net.probes.numeric import socket_address
 from k3net.probes.outcome import code_of, outcome
 
 
@@ -36,10 +36,10 @@ class _Connect:
     def begin(self) -> "Deferred[ProbeResult]":
         address, port = self._target
         try:
-            family = socket.AF_INET6 if ip_address(address).version == 6 else socket.AF_INET
+            family, there = socket_address(address, port)
             self._socket = socket.socket(family, socket.SOCK_STREAM)
             self._socket.setblocking(False)
-            code = self._socket.connect_ex((address, port))
+            code = self._socket.connect_ex(there)
         except (OSError, OverflowError, ValueError) as error:
             code = code_of(error)
         if code == errno.EINPROGRESS:

@@ -19,6 +19,7 @@ from twisted.trial.unittest import TestCase
 
 from k3net.probes import PROBES
 from k3net.probes.icmp import Pinger
+from k3net.probes.numeric import socket_address
 
 A, ROUTER, B = "10.77.0.2", "10.77.0.1", "10.77.0.3"
 FORWARDING = (
@@ -49,7 +50,7 @@ class LabCase(TestCase):
     def take(self, host, address, port):
         """Connections on this host, until the test ends."""
         family = socket.AF_INET6 if ":" in address else socket.AF_INET
-        sock = host.inside(lambda: socket.create_server((address, port), family=family))
+        sock = host.inside(lambda: socket.create_server(socket_address(address, port)[1], family=family))
         self.addCleanup(sock.close)
 
     async def found(self, *addresses, count=3):

@@ -17,7 +17,14 @@ ZONE = {("k3.example", "A"): ["127.0.0.5"], ("k3.example", "AAAA"): ["::5"]}
 
 
 class TcpTests(make_probe_tests("tcp")):
-    odd = (("localhost", 80), ("127.1", 80), ("", 80), ("127.0.0.1", 65536), ("fe80::1%nope0", 80))
+    odd = (
+        ("localhost", 80),
+        ("127.1", 80),
+        ("", 80),
+        ("127.0.0.1", 65536),
+        ("fe80::1%nope0", 80),
+        ("fe80::1%" + "9" * 30, 80),
+    )
 
     def alive(self):
         return "127.0.0.1", listening(self)
@@ -65,7 +72,18 @@ class HttpTests(make_probe_tests("http")):
 
 
 class IcmpSuite(make_probe_tests("icmp")):
-    odd = ("localhost", "127.1", "", "0.0.0.0", "::", "224.0.0.1", "ff02::1", "fe80::1%nope0")
+    odd = (
+        "localhost",
+        "127.1",
+        "",
+        "0.0.0.0",
+        "::",
+        "224.0.0.1",
+        "ff02::1",
+        "fe80::1",
+        "fe80::1%nope0",
+        "fe80::1%" + "9" * 30,
+    )
     refused = "prohibited"
     range: Any = None
     __test__ = False
