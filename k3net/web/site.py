@@ -145,7 +145,8 @@ class Listener(Service):
         self.port = 0
         self._reactor = reactor
         self._host, self._wanted = parse_address(address)
-        self._site = Site(reactor, routes, **settings)
+        self.routes = tuple(routes)
+        self._site = Site(reactor, self.routes, **settings)
         self._stop_within = stop_within
         self._tls = tls
         self._listening: Any = None
