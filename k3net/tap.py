@@ -30,7 +30,7 @@ from k3net.log import make_logger, observer
 
 _LAST_GRACE = 15.0
 _LOOKUPS = 8
-_COLLECTIONS = (20_000, 5, 100)
+_COLLECTIONS = (10_000, 5, 100)
 
 
 class Options(BaseOptions):
@@ -185,7 +185,7 @@ def collect_rarely() -> None:
 
     One of the oldest generation visits all there is: 0.2 to 0.5 s at 10,000 Nodes and peers, and by Python's own
     thresholds each growth by a quarter brings one about. Little here is garbage that only a collection finds, and that
-    dies young: 20,000 objects, a few MiB, are visited in 15 ms. What the imports made stays and is visited no more.
+    dies young: 10,000 objects, a MiB or two, are visited in 10 ms. What the imports made stays and is visited no more.
     """
     gc.collect()
     gc.freeze()
