@@ -2,6 +2,7 @@
 
 import os
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,8 @@ import pytest
 import pytest_twisted
 from twisted.internet.defer import Deferred
 from twisted.trial.unittest import TestCase
+
+from k3net.log import set_level
 
 hypothesis.settings.register_profile("dev", deadline=None, max_examples=50)
 hypothesis.settings.register_profile("ci", deadline=None, max_examples=200, derandomize=True, print_blob=True)
@@ -53,6 +56,13 @@ def may_make_namespaces() -> bool:
     status = Path("/proc/self/status").read_text()
     effective = next(int(line.split()[1], 16) for line in status.splitlines() if line.startswith("CapEff:"))
     return bool(effective >> 21 & 1 and effective >> 12 & 1)
+
+
+@pytest.fixture(autouse=True)
+def usual_log_level() -> Iterator[None]:
+    """A daemon sets the level of the whole process; the next test is to hear what its own code says."""
+    yield
+    set_level("info")
 
 
 def wait_in_the_running_reactor(_case: TestCase, done: "Deferred[Any]") -> None:
