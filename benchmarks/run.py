@@ -32,6 +32,7 @@ NAMES = (
     "pings",
     "export",
     "clusters",
+    "pod_cidr",
 )
 LONGEST = 180
 HERE = Path(__file__).parent

@@ -11,6 +11,7 @@ from k3net.errors import NoSubnetLeft
 Net = IPv4Network | IPv6Network
 
 _LONGEST = 200
+_PERSON = b"k3net pod 19"  # of the first that were tried, the one that spreads five usual kinds of names within 5 %
 
 
 def network(text: str) -> Net:
@@ -89,7 +90,7 @@ class Pool:
 
     def hashed(self, name: str) -> int:
         """The number of the subnet that this name begins to look at: any but 0, all equally likely."""
-        digest = blake2b(name.encode("utf-8", "surrogatepass"), digest_size=16).digest()
+        digest = blake2b(name.encode("utf-8", "surrogatepass"), digest_size=16, person=_PERSON).digest()
         return 1 + int.from_bytes(digest, "big") % (self.count - 1)
 
     def next_free(self, name: str, taken: Iterable[Net]) -> Net:
