@@ -10,6 +10,8 @@ from k3net.errors import RequestError
 
 MOST_CLIENTS = 10_000
 MOST_STRANGERS = 1000
+SILENT_FOR = 900.0
+"""A client that fell silent without a goodbye may be broken: so long it is still worth a test, and then forgotten."""
 
 _PLACES = ("host", "pod")
 
@@ -22,7 +24,8 @@ class CacheError(RequestError):
 class Client:
     """An agent: `version` counts its heartbeats, `heard` is monotonic, `last_heartbeat` the time of day.
 
-    A stranger has reported and sent no heartbeat yet: it has an address, and neither bit nor version.
+    A stranger has reported and sent no heartbeat yet: it has an address, and neither bit nor version. A silent one
+    said no goodbye and is no client any more, but keeps its bit for what others find of it.
     """
 
     name: str
@@ -35,6 +38,7 @@ class Client:
     heard: float = 0.0
     last_heartbeat: float = 0.0
     told_at: float = float("-inf")
+    silent: bool = False
 
     @property
     def stranger(self) -> bool:
@@ -55,6 +59,7 @@ class Registry:
         self._at: dict[str, dict[str, list[Client]]] = {place: {} for place in _PLACES}
         self._by_pod: dict[tuple[str, str], Client] = {}
         self._strangers: dict[str, Client] = {}
+        self._silent: dict[Client, None] = {}
         self._names: dict[str, Client] = {}
         self._by_bit: list[Client | None] = []
         self._free: list[int] = []
@@ -68,7 +73,12 @@ class Registry:
 
     def __iter__(self) -> Iterator[Client]:
         """Those with a heartbeat, by bit."""
-        return (client for client in self._by_bit if client is not None)
+        return (client for client in self._by_bit if client is not None and not client.silent)
+
+    @property
+    def silent(self) -> "list[Client]":
+        """Those that fell silent, the first of them first."""
+        return list(self._silent)
 
     @property
     def size(self) -> int:
@@ -80,7 +90,10 @@ class Registry:
         return list(self._by_bit)
 
     def beat(self, said: Heartbeat, now: float, wall: float) -> "tuple[Client, list[Client]]":
-        """Who is heard, and those it replaces: the same pod elsewhere. Same addresses: the same client, begun anew."""
+        """Who is heard, and those it replaces: the same pod elsewhere, and who fell silent on its node or address.
+
+        The same addresses are the same client, begun anew when the pod is another.
+        """
         client = self._same_place(said.node_ip, said.pod_ip)
         replaced = []
         pod = (said.namespace, said.pod_name)
@@ -118,16 +131,32 @@ class Registry:
         self._heard.move_to_end(stranger)
         return stranger
 
-    def expire(self, now: float) -> "list[Client]":
-        """Forget those that were silent too long, and say who they were."""
-        gone = []
+    def goodbye(self, said: Heartbeat) -> "list[Client]":
+        """Forget who says so, and who they were."""
+        client = self._by_pod.get((said.namespace, said.pod_name))
+        if client is None or (client.node_ip, client.pod_ip) != (said.node_ip, said.pod_ip):
+            return []
+        self._remove(client)
+        return [client]
+
+    def expire(self, now: float) -> "tuple[list[Client], list[Client]]":
+        """Those that just fell silent, and those that are forgotten: strangers, replaced ones, and long silent ones."""
+        fell_silent: list[Client] = []
+        forgotten: list[Client] = []
         while self._heard:
             client = next(iter(self._heard))
             if now - client.heard < self.expiry:
                 break
-            self._remove(client)
-            gone.append(client)
-        return gone
+            alone = not client.stranger and len(self._at["host"][client.node_ip]) == 1
+            self._remove(client, keep_bit=alone)
+            (fell_silent if alone else forgotten).append(client)
+        while self._silent:
+            client = next(iter(self._silent))
+            if now - client.heard < SILENT_FOR and len(self._silent) <= MOST_STRANGERS:
+                break
+            self._free_bit(client)
+            forgotten.append(client)
+        return fell_silent, forgotten
 
     def addresses(self, layer: str) -> "list[str]":
         """Those of the live clients as targets, sorted, each once."""
@@ -141,6 +170,9 @@ class Registry:
     def _newcomer(self, said: Heartbeat) -> "tuple[Client, list[Client]]":
         if len(self) >= self._most:
             raise CacheError(f"no room for more than {self._most} clients")
+        replaced = [silent for silent in self._silent if _follows(said, silent)]
+        for silent in replaced:
+            self._free_bit(silent)
         known = [c for ip in dict.fromkeys((said.pod_ip, said.node_ip)) if (c := self._strangers.pop(ip, None))]
         client = known[0] if known else Client("", "", "")
         for other in known[1:]:
@@ -159,7 +191,7 @@ class Registry:
             self._at[place].setdefault(address, []).append(client)
             self.bits[place].setdefault(address, client.bit)
         self._sorted.clear()
-        return client, known[1:]
+        return client, [*replaced, *known[1:]]
 
     def _rename(self, client: Client, node_name: str) -> None:
         """The name of its node, else the node's address; where two share that, the second has its pod's with it."""
@@ -174,15 +206,12 @@ class Registry:
             self._names[name] = client
             client.name = name
 
-    def _remove(self, client: Client) -> None:
+    def _remove(self, client: Client, *, keep_bit: bool = False) -> None:
         self._heard.pop(client, None)
         if client.stranger:
             self._strangers.pop(client.node_ip, None)
             return
         del self._by_pod[client.namespace, client.pod_name]
-        del self._names[client.name]
-        self._by_bit[client.bit] = None
-        heapq.heappush(self._free, client.bit)
         for place in _PLACES:
             address = client.address(place)
             here = self._at[place][address]
@@ -190,5 +219,31 @@ class Registry:
             if here:
                 self.bits[place][address] = here[0].bit
             else:
-                del self._at[place][address], self.bits[place][address]
+                del self._at[place][address]
         self._sorted.clear()
+        client.silent = True
+        self._silent[client] = None
+        if not keep_bit:
+            self._free_bit(client)
+
+    def _free_bit(self, client: Client) -> None:
+        """Forget one that is silent."""
+        del self._silent[client]
+        if self._names.get(client.name) is client:
+            del self._names[client.name]
+        self._by_bit[client.bit] = None
+        heapq.heappush(self._free, client.bit)
+        for place in _PLACES:
+            address = client.address(place)
+            if self.bits[place].get(address) == client.bit:
+                del self.bits[place][address]
+
+
+def _follows(said: Heartbeat, silent: Client) -> bool:
+    """Whether who says this is there in the place of one that fell silent."""
+    return (
+        silent.node_ip == said.node_ip
+        or silent.pod_ip == said.pod_ip
+        or silent.name == said.node_name
+        or (silent.namespace, silent.pod_name) == (said.namespace, said.pod_name)
+    )

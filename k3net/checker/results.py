@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 
 import msgspec
 from msgspec import Raw
@@ -9,7 +10,7 @@ from msgspec import Raw
 from k3net.checker.registry import CacheError, Client, Registry
 from k3net.checker.results_read import Cell, Counts, Durations, Rtt, read
 from k3net.checker.wire import ConnectivityResult
-from k3net.model.matrix import Row, Summary, Total
+from k3net.model.matrix import Row, Summary, Total, mask_of
 from k3net.model.rounds import ServiceFinding
 from k3net.model.verdict import LAYERS, ROUNDS
 
@@ -51,6 +52,7 @@ class Results:
         self.ports: dict[str, int] = {}
         """The port last tried, by layer."""
         self.rtt = {layer: Rtt() for layer in LAYERS}
+        self._unheard = 0
         self.bytes = 0
         self.changes = 0
         """Goes up with whatever may change a verdict."""
@@ -59,8 +61,10 @@ class Results:
         """A report of one layer. ValueError for a duration that is none; CacheError when there is no room."""
         bits = self._registry.bits[layer]
         cells, found, counts, rtt = read(results, bits, self._registry.size, self._durations)
+        for silent in self._registry.silent:
+            cells.pop(silent.address(layer), None)
         source = self._of[layer].get(client) or _Source()
-        earlier = source.row.targets & ~found.reported
+        earlier = source.row.targets & ~(found.reported | self._unheard)
         encoded = _ENCODER.encode(cells)
         room = self._most_bytes - self.bytes + len(source.cells)
         if earlier and source.cells:
@@ -74,7 +78,7 @@ class Results:
         source.row.take(found, now)
         source.counts.add(counts)
         self.rtt[layer].add(rtt)
-        self._totals[layer].put(client, source.row.summary())
+        self._totals[layer].put(client, source.row.summary(self._unheard))
         for port in results[0].port_status if results else ():
             self.ports[layer] = int(port) if port.isascii() and port.isdigit() else 0
         self.changes += 1
@@ -101,7 +105,7 @@ class Results:
         self._services[client] = _ServiceSource(address, shown, [finding, *earlier][:ROUNDS])
         self.changes += 1
 
-    def drop(self, clients: Iterable[Client]) -> None:
+    def drop(self, clients: Iterable[Client], *, forget: bool = True) -> None:
         """Forget what they found, and what others found of them."""
         gone = 0
         for client in clients:
@@ -113,22 +117,31 @@ class Results:
             self._services.pop(client, None)
             gone |= 1 << client.bit if client.bit >= 0 else 0
             self.changes += 1
-        if gone:
+        if gone and forget:
             self._forget(gone)
 
-    def _forget(self, gone: int) -> None:
+    def fall_silent(self, clients: Sequence[Client]) -> None:
+        """Forget what they found. What others found of them since they were last heard is kept, for verdicts only."""
+        self.drop(clients, forget=False)
+        self._forget(0, {client.bit: client.heard for client in clients})
+
+    def _forget(self, gone: int, heard: "Mapping[int, float]" = MappingProxyType({})) -> None:
+        """Drop what was found of the targets of the mask `gone`, and until then of those in `heard`."""
+        unheard = mask_of((client.bit for client in self._registry.silent), self._registry.size)
+        changed, self._unheard = self._unheard ^ unheard | gone, unheard
         for layer in LAYERS:
             for client, source in self._of[layer].items():
-                if source.row.targets & gone:
+                if source.row.targets & changed:
+                    source.row.lapse_each(heard)
                     source.row.forget(gone)
-                    self._totals[layer].put(client, source.row.summary())
+                    self._totals[layer].put(client, source.row.summary(self._unheard))
 
     def lapse(self, now: float) -> None:
         """Drop results too old to count."""
         for layer in LAYERS:
             for client, source in self._of[layer].items():
                 if source.row.lapse(now - STALE):
-                    self._totals[layer].put(client, source.row.summary())
+                    self._totals[layer].put(client, source.row.summary(self._unheard))
                     self.changes += 1
 
     def rows(self, layer: str) -> "list[tuple[str, bytes]]":
@@ -150,6 +163,14 @@ class Results:
         source = None if client is None else self._services.get(client)
         return () if source is None else tuple(source.findings)
 
+    def evidence(self) -> int:
+        """The mask of the targets that somebody tested."""
+        found = 0
+        for layer in LAYERS:
+            for source in self._of[layer].values():
+                found |= source.row.tested
+        return found
+
     def summary(self, layer: str) -> Summary:
         return self._totals[layer].summary()
 
@@ -162,7 +183,7 @@ class Results:
         rows = [s.row for client, s in self._of[layer].items() if not client.stranger]
         oldest = min((row.oldest for row in rows if row.oldest is not None), default=None)
         own = sum(1 for client, s in self._of[layer].items() if not client.stranger and s.row.tested >> client.bit & 1)
-        tested = sum(row.tested.bit_count() for row in rows) - own
+        tested = sum((row.tested & ~self._unheard).bit_count() for row in rows) - own
         return (tested / (count * (count - 1)) if count > 1 else 0.0), oldest
 
 

@@ -6,7 +6,7 @@ from typing import Any
 from twisted.internet.defer import Deferred, succeed
 from twisted.python.failure import Failure
 
-from k3net.checker.registry import Client, Registry
+from k3net.checker.registry import Registry
 from k3net.checker.results import Results
 from k3net.checker.wire import Heartbeat, Report, ServiceReport
 from k3net.errors import BadRequest
@@ -61,9 +61,12 @@ class CheckerServer(Periodic):
         self._reading = False
         self._asking: list[Deferred[tuple[Verdict, ...]]] = []
 
-    def heartbeat(self, said: Heartbeat, *, forwarded: bool = False) -> Client:
-        """An agent lives. CacheError when there is no room for it."""
+    def heartbeat(self, said: Heartbeat, *, forwarded: bool = False) -> None:
+        """An agent lives, or says goodbye. CacheError when there is no room for it."""
         now = self.sweep()
+        if said.goodbye:
+            self._goodbye(said, forwarded)
+            return
         client, replaced = self.registry.beat(said, now, self._wall())
         if client.version == 1:
             self._log.info(
@@ -76,7 +79,14 @@ class CheckerServer(Periodic):
             self._heard(said)
         if not forwarded:
             self._accepted("heartbeats", f"{said.namespace}/{said.pod_name}", said)
-        return client
+
+    def _goodbye(self, said: Heartbeat, forwarded: bool) -> None:
+        gone = self.registry.goodbye(said)
+        self.results.drop(gone)
+        for client in gone:
+            self._log.info("checker: agent {pod!r} on {node!r} says goodbye", pod=client.pod_name, node=client.name)
+        if gone and not forwarded:
+            self._accepted("heartbeats", f"{said.namespace}/{said.pod_name}", said)
 
     def report(self, kind: str, report: Report, *, forwarded: bool = False) -> None:
         """What an agent found; `kind` is hosts or pods. InvalidRequest, CacheError."""
@@ -105,6 +115,11 @@ class CheckerServer(Periodic):
         """Of the agents that live, sorted."""
         self.sweep()
         return self.registry.addresses(layer)
+
+    def silent(self, layer: str) -> "list[str]":
+        """Addresses of agents that fell silent a short while ago without a goodbye, sorted: still worth a test."""
+        live = set(self.addresses(layer))
+        return sorted({client.address(layer) for client in self.registry.silent} - live)
 
     def rows(self, layer: str) -> "list[tuple[str, bytes]]":
         """Each source's address and its cells, a JSON object."""
@@ -145,14 +160,15 @@ class CheckerServer(Periodic):
     def sweep(self) -> float:
         """Forget the agents that fell silent; the time it is."""
         now = self._clock.seconds()
-        gone = self.registry.expire(now)
-        if gone:
-            self.results.drop(gone)
-            for client in gone:
-                if not client.stranger:
-                    self._log.info(
-                        "checker: agent {pod!r} on {node!r} is silent and gone", pod=client.pod_name, node=client.name
-                    )
+        silent, forgotten = self.registry.expire(now)
+        if silent:
+            self.results.fall_silent(silent)
+            for client in silent:
+                self._log.info(
+                    "checker: agent {pod!r} on {node!r} is silent and gone", pod=client.pod_name, node=client.name
+                )
+        if forgotten:
+            self.results.drop(forgotten)
         return now
 
     def _look(self) -> None:
@@ -197,7 +213,8 @@ class CheckerServer(Periodic):
     def _judge(self) -> "Callable[[], tuple[Verdict, ...]]":
         """A function that reads the verdicts from what is known now."""
         clients, results = self.registry.by_bit, self.results
-        names = [None if client is None else client.name for client in clients]
+        tested = results.evidence()
+        names = [None if c is None or (c.silent and not tested >> c.bit & 1) else c.name for c in clients]
         rows = {layer: [None if c is None else results.row(c, layer) for c in clients] for layer in LAYERS}
         layers = {layer: [None if row is None else row.marks() for row in of] for layer, of in rows.items()}
         services = [results.findings(client) for client in clients]

@@ -19,7 +19,7 @@ Port = Literal["open", "closed"]
 
 
 class Heartbeat(Struct, frozen=True, gc=False, omit_defaults=True):
-    """An agent lives. `node_name` is ours: what its host is called."""
+    """An agent lives. Ours: `node_name`, what its host is called, and `goodbye` in the last one before a clean stop."""
 
     node_ip: Ip
     pod_ip: Ip
@@ -27,6 +27,7 @@ class Heartbeat(Struct, frozen=True, gc=False, omit_defaults=True):
     namespace: Name = ""
     timestamp: datetime | None = None
     node_name: Name = ""
+    goodbye: bool = False
 
 
 class ConnectivityResult(Struct, frozen=True, gc=False, omit_defaults=True, kw_only=True):

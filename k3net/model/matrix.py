@@ -140,15 +140,24 @@ class Row:
         for bit in [bit for bit in self._loss if gone >> bit & 1]:
             del self._loss[bit]
 
-    def lapse(self, before: float) -> int:
-        """Drop what was found before then; the mask of it."""
+    def lapse(self, by: float) -> int:
+        """Drop what was found by then; the mask of it."""
         gone = 0
         for part in self._parts:
-            if part.at < before:
+            if part.at <= by:
                 gone |= part.targets
         if gone:
             self.forget(gone)
         return gone
+
+    def lapse_each(self, by: Mapping[int, float]) -> None:
+        """Drop what was found of each of these targets by the time beside it."""
+        size = max(by, default=-1) + 1
+        gone = 0
+        for part in self._parts:
+            gone |= part.targets & mask_of((bit for bit, at in by.items() if part.at <= at), size)
+        if gone:
+            self.forget(gone)
 
     @property
     def targets(self) -> int:
@@ -167,10 +176,12 @@ class Row:
     def tested(self) -> int:
         return self._measured[0][0] | self._measured[1][0]
 
-    def summary(self) -> Summary:
-        failed = (self._failed[0][0] | self._failed[1][0]).bit_count() + self._strangers[1]
-        seconds = sum(part.seconds for part in self._parts) + self._strangers_seconds
-        return Summary(self.tested.bit_count() + self._strangers[0], failed, seconds)
+    def summary(self, without: int = 0) -> Summary:
+        """Of all but the targets in the mask `without`."""
+        failed = ((self._failed[0][0] | self._failed[1][0]) & ~without).bit_count() + self._strangers[1]
+        parts = [left for part in self._parts if (left := part.without(without)) is not None]
+        seconds = sum(part.seconds for part in parts) + self._strangers_seconds
+        return Summary((self.tested & ~without).bit_count() + self._strangers[0], failed, seconds)
 
     def marks(self) -> "Marks":
         """What is known now; it does not change with the row."""

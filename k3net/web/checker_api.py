@@ -130,7 +130,8 @@ class CheckerApi:
 
     def _addresses(self, layer: str) -> "dict[str, Any]":
         addresses = self._server().addresses(layer)
-        return {f"{layer}_ips": addresses, "count": len(addresses)}
+        silent = self._server().silent(layer)
+        return {f"{layer}_ips": addresses, "count": len(addresses), **({"silent": silent} if silent else {})}
 
     def _matrix(self, layer: str) -> JSONPieces:
         return JSONPieces([b'{"results":', *matrix(self._server().rows(layer)), b"}"])

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from k3net.checker.registry import MOST_STRANGERS, CacheError, Client, Registry
+from k3net.checker.registry import MOST_STRANGERS, SILENT_FOR, CacheError, Client, Registry
 from k3net.checker.wire import Heartbeat
 
 
@@ -36,15 +36,43 @@ def test_there_are_as_many_clients_as_there_are() -> None:
     assert len(registry) == len(registry.addresses("host")) == len(registry.addresses("pod")) == 200
 
 
-def test_silence_for_the_expiry_ends_a_client_and_frees_its_bit() -> None:
+def test_silence_for_the_expiry_ends_a_client_and_after_a_while_frees_its_bit() -> None:
     registry = Registry(15.0)
     first, second = heard(registry, beat(1)), heard(registry, beat(2), 1.0)
     heard(registry, beat(1), 10.0)
-    assert registry.expire(15.9) == []
-    assert registry.expire(16.0) == [second]
-    assert registry.addresses("host") == ["10.0.0.1"]
-    assert list(registry) == [first]
-    assert heard(registry, beat(3), 17.0).bit == second.bit
+    assert registry.expire(15.9) == ([], [])
+    assert registry.expire(16.0) == ([second], [])
+    assert (registry.addresses("host"), list(registry), len(registry)) == (["10.0.0.1"], [first], 1)
+    assert (registry.silent, registry.bits["host"]["10.0.0.2"]) == ([second], second.bit)
+    heard(registry, beat(1), SILENT_FOR)
+    assert registry.expire(SILENT_FOR + 1.0) == ([], [second])
+    assert heard(registry, beat(3), SILENT_FOR + 2.0).bit == second.bit
+
+
+@pytest.mark.parametrize("back", [beat(2), beat(3, "agent-2"), beat(3, host=2), beat(3, node="n2")])
+def test_who_fell_silent_is_forgotten_when_its_place_is_taken(back: Heartbeat) -> None:
+    registry = Registry(15.0)
+    heard(registry, beat(1))
+    silent = heard(registry, beat(2, node="n2"))
+    heard(registry, beat(1), 14.0)
+    assert registry.expire(15.0) == ([silent], [])
+    client, replaced = registry.beat(back, 16.0, 0.0)
+    assert (replaced, registry.silent, client.version, len(registry)) == ([silent], [], 1, 2)
+
+
+def test_who_is_replaced_on_its_host_leaves_no_silence_behind() -> None:
+    registry = Registry(15.0)
+    old = heard(registry, beat(1, node="n1"))
+    heard(registry, beat(2, node="n1", host=1), 10.0)
+    assert registry.expire(15.0) == ([], [old])
+
+
+def test_a_goodbye_is_no_silence() -> None:
+    registry = Registry(15.0)
+    client = heard(registry, beat(1))
+    assert registry.goodbye(beat(2, "agent-1")) == []
+    assert registry.goodbye(beat(1)) == [client]
+    assert (len(registry), registry.silent, registry.bits["host"], registry.goodbye(beat(1))) == (0, [], {}, [])
 
 
 def test_a_restarted_client_replaces_the_old_one_at_once() -> None:
@@ -95,13 +123,13 @@ def test_a_source_without_a_heartbeat_is_no_client_and_becomes_one() -> None:
     assert (stranger.stranger, len(registry), registry.addresses("pod")) == (True, 0, [])
     assert heard(registry, beat(1), 1.0) is stranger
     assert (stranger.stranger, len(registry), stranger.name) == (False, 1, "10.0.0.1")
-    assert registry.expire(16.0) == [stranger]
+    assert registry.expire(16.0) == ([stranger], [])
 
 
 def test_a_source_that_stays_without_a_heartbeat_is_forgotten() -> None:
     registry = Registry(15.0)
     stranger = registry.source("10.1.0.1", "pod", 0.0)
-    assert registry.expire(15.0) == [stranger]
+    assert registry.expire(15.0) == ([], [stranger])
     assert registry.source("10.1.0.1", "pod", 16.0) is not stranger
 
 
@@ -143,5 +171,9 @@ def test_the_tables_agree_whatever_is_heard(steps: list) -> None:
             owner = registry.by_bit[bit]
             assert owner is not None
             assert owner.address(layer) == address
-    registry.expire(now + 10.001)
+    silent = registry.silent
+    assert all(client.silent and now - client.heard >= 10.0 for client in silent)
+    assert len({client.name for client in [*clients, *silent]}) == len(clients) + len(silent)
+    registry.expire(now + SILENT_FOR + 0.001)
+    registry.expire(now + SILENT_FOR + 0.001)
     assert (len(registry), registry.addresses("host"), registry.bits["pod"]) == (0, [], {})

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import msgspec
 from prometheus_client import CollectorRegistry, generate_latest
 from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.task import Clock
@@ -97,6 +98,52 @@ class ServerTests(SynchronousTestCase):
         self.assertEqual(self.server.addresses("host"), ["10.0.0.0", "10.0.0.1"])
         self.assertEqual([source for source, _ in self.server.rows("host")], ["10.0.0.0", "10.0.0.1"])
         self.assertEqual(self.server.results.summary("host").tests, 2)
+
+    def silence(self, i: int, count: int) -> None:
+        """Agent `i` says no more, and the others do for longer than the expiry."""
+        for _ in range(4):
+            self.clock.advance(5)
+            for other in range(count):
+                if other != i:
+                    self.server.heartbeat(beat(other))
+
+    def test_an_agent_that_fell_silent_and_that_nobody_reaches_is_down_though_it_counts_no_more(self):
+        self.mesh(5)
+        self.silence(3, 5)
+        self.assertEqual(self.kinds(), [])
+        self.assertEqual(self.server.silent("host"), ["10.0.0.3"])
+        for i in (0, 1, 2, 4):
+            self.server.report("hosts", report(i, list(range(5)), down=(3,)))
+        self.clock.advance(1)
+        self.assertEqual(self.kinds(), [("down", ("n3",))])
+        summary = self.server.results.summary("host")
+        self.assertEqual((summary.tests, summary.failed), (12, 0))
+        self.assertNotIn(b"10.0.0.3", b"".join(cells for _, cells in self.server.rows("host")))
+        self.assertEqual(self.server.results.coverage("host")[0], 1.0)
+        self.server.heartbeat(beat(3))
+        for i in range(5):
+            self.server.report("hosts", report(i, list(range(5))))
+        self.clock.advance(1)
+        self.assertEqual((self.kinds(), self.server.silent("host")), ([], []))
+
+    def test_what_was_found_of_an_agent_before_it_fell_silent_says_nothing_of_it(self):
+        self.mesh(5, down=(3,))
+        self.assertIn(("down", ("n3",)), self.kinds())
+        self.clock.advance(5)
+        for i in range(5):
+            self.server.heartbeat(beat(i))
+        self.silence(3, 5)
+        self.clock.advance(1)
+        self.assertEqual(self.kinds(), [])
+
+    def test_a_goodbye_raises_no_alarm_and_is_passed_on(self):
+        self.mesh(5)
+        self.server.heartbeat(msgspec.structs.replace(beat(3), goodbye=True))
+        for i in (0, 1, 2, 4):
+            self.server.report("hosts", report(i, list(range(5)), down=(3,)))
+        self.assertEqual((len(self.server.registry), self.server.silent("host")), (4, []))
+        self.assertEqual(self.kinds(), [])
+        self.assertEqual(self.told.count(("heartbeats", "lab/agent-3")), 2)
 
     def test_a_restarted_agent_keeps_its_row_and_raises_no_alarm(self):
         self.mesh(3)

@@ -71,6 +71,17 @@ def test_a_target_that_is_tested_in_turn_stays_until_it_is_too_old() -> None:
     assert row.oldest == 70.0
 
 
+def test_each_target_may_have_a_time_by_which_what_was_found_of_it_is_dropped() -> None:
+    row = Row()
+    row.take(findings({0: (True, True), 1: (True, True)}), 10.0)
+    row.take(findings({2: (True, True)}), 20.0)
+    row.lapse_each({0: 9.0, 1: 10.0, 2: 15.0})
+    assert row.targets == 0b101
+    row.lapse_each({})
+    assert row.summary().tests == 2
+    assert row.summary(without=0b100).tests == 1
+
+
 def test_targets_that_nobody_knows_count_until_the_next_report() -> None:
     row = Row()
     row.take(findings({0: (True, True)}, seconds=3.0, strangers=(2, 1)), 1.0)
