@@ -1,17 +1,13 @@
 """Who may ask: tokens, a rate per address, and on loopback nobody whom a browser was tricked into asking for."""
 
-import hashlib
-import hmac
 import ipaddress
-import os
 from collections import OrderedDict
 from collections.abc import Sequence
 from typing import Any
 
 from k3net.errors import Forbidden, TooManyRequests, Unauthorized
 from k3net.web.request import Request
-
-MAX_TOKEN_FILE = 1 << 16
+from k3net.web.token_files import NO_FILE, TokenFiles, shown
 
 
 class Tokens:
@@ -21,64 +17,27 @@ class Tokens:
     """
 
     def __init__(self, clock: Any, paths: Sequence[str]):
-        self._clock = clock
-        self._paths = tuple(paths)
-        self._looked_at: float | None = None
-        self._seen: dict[str, object] = {}
-        self._digests: dict[str, list[bytes]] = {}
-        self._errors: dict[str, str] = {}
+        self._files = TokenFiles(clock, paths, _whole_line)
+        self._none = not paths
 
     def __call__(self, request: Request) -> None:
-        scheme, _, token = (request.requestHeaders.getRawHeaders(b"Authorization") or [b""])[0].partition(b" ")
-        if scheme.lower() != b"bearer" or not self.knows(token.strip()):
+        token = shown(request)
+        if token is None or not self.knows(token):
             raise Unauthorized("a valid bearer token is needed")
 
     def knows(self, token: bytes) -> bool:
         """Whether it is one of them."""
-        digest = hashlib.sha256(token).digest()
-        self._refresh()
-        known = [one for digests in self._digests.values() for one in digests]
-        return bool(sum(hmac.compare_digest(digest, one) for one in known))
+        return bool(self._files.meanings(token))
 
     @property
     def error(self) -> str:
         """What is wrong with the files, or ""."""
-        self._refresh()
-        if not self._paths:
-            return "no token file is configured: nobody is let in"
-        return "; ".join(self._errors.values())
-
-    def _refresh(self) -> None:
-        now = self._clock.seconds()
-        if self._looked_at is not None and 0 <= now - self._looked_at < 1:
-            return
-        self._looked_at = now
-        for path in self._paths:
-            self._look_at(path)
-
-    def _look_at(self, path: str) -> None:
-        try:
-            stat = os.stat(path)
-            seen = (stat.st_mtime_ns, stat.st_size, stat.st_ino)
-            if self._seen.get(path) == seen:
-                return
-            self._digests[path] = _read_digests(path)
-        except OSError as error:
-            self._digests[path] = []
-            self._seen.pop(path, None)
-            self._errors[path] = f"{path}: {error.strerror}"
-            return
-        self._seen[path] = seen
-        self._errors.pop(path, None)
-        if not self._digests[path]:
-            self._errors[path] = f"{path}: no token in it"
+        return NO_FILE if self._none else self._files.error
 
 
-def _read_digests(path: str) -> "list[bytes]":
-    with open(path, "rb") as file:
-        lines = file.read(MAX_TOKEN_FILE).splitlines()
-    tokens = (line.strip() for line in lines)
-    return [hashlib.sha256(token).digest() for token in tokens if token and not token.startswith(b"#")]
+def _whole_line(line: bytes) -> "tuple[bytes, None]":
+    token = line.strip()
+    return (b"" if token.startswith(b"#") else token), None
 
 
 class RateLimit:

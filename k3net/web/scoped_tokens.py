@@ -1,18 +1,14 @@
 """Tokens that may do some things and not others."""
 
-import hashlib
-import hmac
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from k3net.credentials import BadSecret, Followed
 from k3net.errors import Forbidden, TooManyRequests, Unauthorized
 from k3net.web.access import RateLimit
 from k3net.web.request import Request
+from k3net.web.token_files import NO_FILE, TokenFiles, shown
 
 READ, WRITE, INTERNAL = "read", "write", "internal"
-
-_Scopes = dict[bytes, frozenset[str]]
 
 
 class ScopedTokens:
@@ -23,7 +19,8 @@ class ScopedTokens:
     """
 
     def __init__(self, clock: Any, paths: Sequence[str], scopes: Sequence[str] = (READ, WRITE)):
-        self._files = [Followed([path], self._read) for path in paths]
+        self._files = TokenFiles(clock, paths, self._read, every=0.0)
+        self._none = not paths
         self._scopes = frozenset(scopes)
         self._guesses = RateLimit(clock, rate=1.0, burst=20.0)
 
@@ -44,40 +41,16 @@ class ScopedTokens:
     @property
     def error(self) -> str:
         """What is wrong with the files, or ""."""
-        if not self._files:
-            return "no token file is configured: nobody is let in"
-        return "; ".join(self._known()[1])
+        return NO_FILE if self._none else self._files.error
 
     def _held(self, request: Request) -> "frozenset[str] | None":
-        word, _, token = (request.requestHeaders.getRawHeaders(b"Authorization") or [b""])[0].partition(b" ")
-        if word.lower() != b"bearer":
-            return None
-        digest = hashlib.sha256(token.strip()).digest()
-        found = None
-        for tokens in self._known()[0]:
-            for known, scopes in tokens.items():
-                if hmac.compare_digest(digest, known):
-                    found = scopes
-        return found
+        token = shown(request)
+        found = [] if token is None else self._files.meanings(token)
+        return found[-1] if found else None
 
-    def _known(self) -> "tuple[list[_Scopes], list[str]]":
-        known, errors = [], []
-        for file in self._files:
-            try:
-                known.append(file.value())
-            except BadSecret as error:
-                errors.append(str(error))
-        return known, errors
-
-    def _read(self, contents: bytes) -> _Scopes:
-        found: _Scopes = {}
-        for number, line in enumerate(contents.splitlines(), 1):
-            token, *words = line.partition(b"#")[0].split() or [b""]
-            scopes = frozenset(word.decode("ascii", "replace") for word in words)
-            if not scopes <= self._scopes:
-                raise ValueError(f"line {number}: expected TOKEN, or TOKEN and of {', '.join(sorted(self._scopes))}")
-            if token:
-                found[hashlib.sha256(token).digest()] = scopes or self._scopes
-        if not found:
-            raise ValueError("no token in it")
-        return found
+    def _read(self, line: bytes) -> "tuple[bytes, frozenset[str]]":
+        token, *words = line.partition(b"#")[0].split() or [b""]
+        scopes = frozenset(word.decode("ascii", "replace") for word in words)
+        if not scopes <= self._scopes:
+            raise ValueError(f"expected TOKEN, or TOKEN and of {', '.join(sorted(self._scopes))}")
+        return token, scopes or self._scopes
