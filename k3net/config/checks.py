@@ -133,6 +133,12 @@ def _of_checker(settings: Settings) -> Iterator[Contradiction]:
             ("checker.server.token_files", "checker.server.enabled", "checker.auth"),
             f"agents report to {api.listen}: name a token file, or say checker.auth: none",
         )
+    for at, url in enumerate(checker.server.members):
+        if checker.server.enabled and not url.startswith("http://"):
+            yield Contradiction(
+                (f"checker.server.members[{at}]", "checker.server.members"),
+                f"servers speak http to each other, not {url.partition(':')[0] or 'nothing'}",
+            )
     missing = [key for key in REQUIRED_OF_AGENTS if not getattr(checker.agent, key)]
     if checker.agent.enabled and missing:
         names = ", ".join(f"{key} ({REQUIRED_OF_AGENTS[key]})" for key in missing)

@@ -116,6 +116,14 @@ def test_a_server_that_others_reach_names_the_agents_tokens_or_says_that_it_need
         assert changed(tmp_path, f"{opened}checker: {more}\n", {})["checker.server.enabled"]
 
 
+@pytest.mark.parametrize(("member", "said"), [("https://b:8080", "not https"), ("''", "not nothing")])
+def test_members_are_asked_by_http(tmp_path: Path, member: str, said: str) -> None:
+    text = f"checker: {{server: {{members: ['http://a:8080', {member}]}}}}\n"
+    told = error(tmp_path, text, {})
+    assert "checker.server.members[1]: servers speak http to each other" in told
+    assert said in told
+
+
 def test_a_heartbeat_that_is_not_below_the_expiry_is_warned_about(tmp_path: Path) -> None:
     file = tmp_path / "k3net.yaml"
     file.write_text("checker: {server: , agent: {heartbeat: 15s}}\n")

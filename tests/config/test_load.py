@@ -247,7 +247,7 @@ def test_every_setting_has_a_variable() -> None:
         "checker.auth": ("none", "none"),
         "checker.server.enabled": ("1", True),
         "checker.server.token_files": ("/c,/d", ("/c", "/d")),
-        "checker.server.members": ("http://a:1,https://b/", ("http://a:1", "https://b")),
+        "checker.server.members": ("http://a:1,http://b/", ("http://a:1", "http://b")),
         "checker.agent.enabled": ("1", True),
         "checker.agent.server_url": ("http://a:1/", "http://a:1"),
         "checker.server.expiry": ("9s", 9.0),
