@@ -91,6 +91,7 @@ class PodCidr(Periodic):
         nodes = self._nodes()
         own = None if nodes is None else nodes.get(self._node)
         if own is not None and not own.managed:
+            self._settled = False
             self._hold(tuple(_cidrs([own])), "Using Pod CIDR of the Node, which is the controller's")
             return ""
         if answer.exact:

@@ -180,6 +180,22 @@ class PodCidrTests(SynchronousTestCase):
         self.assertEqual(self.world.foreign.raw("n1"), before)
         self.assertEqual(list(n1.part.alarms), [])
 
+    def test_a_controller_that_takes_the_node_and_gives_it_back_leaves_the_claims_right(self):
+        n1 = self.machine("n1")
+        self.world.advance(5)
+        ours, claims = self.world.node("n1").manifest, self.claimed()
+        theirs = self.foreign("n1", "10.77.5.0/24")
+        theirs["spec"]["podCIDRs"] = ["10.77.5.0/24", "10.77.6.0/24", "2001:db8::/64"]
+        self.world.foreign.put(theirs)
+        self.relist()
+        self.assertEqual(n1.part.cidrs, ("10.77.5.0/24", "10.77.6.0/24", "2001:db8::/64"))
+        self.assertEqual(n1.carries, n1.part.cidrs)
+        self.world.foreign.put(ours)
+        self.relist()
+        self.assertEqual({n1.part.cidrs[0]: "n1"}, claims)
+        self.assertEqual((self.claimed(), n1.carries), (claims, n1.part.cidrs))
+        self.assertIsNone(n1.part.failing_since)
+
     def test_what_a_node_was_given_holds_at_once_and_without_the_store(self):
         n1 = Machine(self.world, "n1", node_local="10.9.0.32/28")
         n1.wire.down = True
