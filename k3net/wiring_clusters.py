@@ -21,6 +21,7 @@ from k3net.log import make_logger
 from k3net.parts import Part, Surroundings
 from k3net.probes.names import addresses_of
 from k3net.services import Dependency
+from k3net.store.etcd_watch import EtcdWatch
 from k3net.web.access import loopback_host
 from k3net.web.clusters_api import Checks, ClustersApi
 from k3net.web.resource import Route
@@ -29,6 +30,7 @@ from k3net.web.site import Listener
 
 NAME = "clusters"
 INTERNAL_NAME = "clusters-internal"
+WATCH_NAME = "clusters-watch"
 _PATIENCE = 1.0
 _DNS_PATIENCE = 5.0
 _LONGEST_ANSWER = 4096
@@ -50,6 +52,8 @@ class ClustersWires:
     def parts(self) -> Iterator[Part]:
         if self._c.enabled:
             yield Part(NAME, (self._s.storage, self._c), self._clusters)
+            if self._s.storage.type == "etcd":
+                yield Part(WATCH_NAME, (self._s.storage, self._c), self._watch)
             if self._c.internal_listen:
                 yield Part(INTERNAL_NAME, self._c, self._internal)
 
@@ -122,6 +126,9 @@ class ClustersWires:
             timeout=float(c.timeout),
         )
         return Clusters(reactor, registry, loading, broadcast, catch_up=float(c.catch_up))
+
+    def _watch(self) -> EtcdWatch:
+        return EtcdWatch(self._reactor, self._s.storage, self._daemon[NAME].hint, name=WATCH_NAME)
 
     def _internal(self) -> Listener:
         """For the other instances: by a token of theirs, by a certificate of `internal_ca`, or by both."""

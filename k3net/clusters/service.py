@@ -14,6 +14,8 @@ from k3net.model.cluster import Cluster, Since
 from k3net.services import Periodic
 
 _JITTER = 0.1
+_HINTS_TOGETHER = 0.05
+_LOAD_PATIENCE = 2.0
 
 
 class Known(NamedTuple):
@@ -64,7 +66,7 @@ class Clusters(Service):
 
     def hint(self) -> None:
         """Something in the store may have changed."""
-        self._catching_up.kick()
+        self._catching_up.kick(within=_HINTS_TOGETHER)
 
     # What users ask
 

@@ -1,8 +1,9 @@
 """Clusters in etcd: keys of their own under `/k3net/clusters/`, a generation being etcd's `mod_revision`."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
+from threading import Event
 from typing import Any
 
 from zope.interface import implementer
@@ -224,6 +225,13 @@ class EtcdClusters:
             request.success.add().request_range.key = key
         answer = self._wire.read(request)
         return [next(iter(response.response_range.kvs), None) for response in answer.responses]
+
+
+def watch_requests(over: Event) -> "Iterator[Any]":
+    """For `Wire.watch`: whatever changes a cluster changes one of these keys. The stream stays open until `over`."""
+    for prefix in (_RECORD, _DELETED):
+        yield rpc.WatchRequest(create_request=rpc.WatchCreateRequest(key=prefix, range_end=_end(prefix)))
+    over.wait()
 
 
 def _record(kv: Any, sealed: Any = None) -> Cluster | CorruptRecord:

@@ -2,7 +2,7 @@
 
 import os
 import ssl
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
@@ -21,6 +21,11 @@ _OPTIONS = (
     ("grpc.use_local_subchannel_pool", 1),  # else a new channel inherits the back-off of the one that failed
     ("grpc.max_receive_message_length", 64 << 20),
     ("grpc.max_send_message_length", -1),
+)
+_KEEPALIVE = (  # etcd itself takes a ping each 5 s
+    ("grpc.keepalive_time_ms", 10_000),
+    ("grpc.keepalive_timeout_ms", 5_000),
+    ("grpc.http2.max_pings_without_data", 0),
 )
 _ROOTS = ("/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt")
 _TOO_LARGE = ("request is too large", "larger than max", "too many operations")
@@ -125,6 +130,24 @@ class Wire:
             except _Failed as error:
                 yield StoreUnavailable(self._told({at: str(error)}))
 
+    def watch(self, requests: "Iterator[Any]", began: Callable[[Any], None]) -> "Iterator[Any]":
+        """Each WatchResponse to these WatchRequests, of another endpoint each time; StoreUnavailable at its end.
+
+        `began(call)` is given what another thread may `cancel()`. A server that falls silent is found out in 15 s.
+        """
+        self.close()
+        self._go_on()
+        try:
+            self._connect(self._timeout, _KEEPALIVE)
+            call = rpc.WatchStub(self._client.channel).Watch(requests, metadata=self._metadata)
+            began(call)
+            yield from call
+            raise _Failed("it ended the watch")
+        except (grpc.RpcError, OSError, ValueError, _Failed) as error:
+            raise StoreUnavailable(self._told({self._at: _why(error, self._timeout)})) from error
+        finally:
+            self.close()
+
     def close(self) -> None:
         client, self._client = self._client, None
         if client is not None:
@@ -152,25 +175,26 @@ class Wire:
             details = str(error.details())
             if again and any(text in details for text in _OLD_TOKEN):
                 return self._ask(request, timeout, again=False)
-            reason = _reason(error.code(), details, timeout)
+            reason = _why(error, timeout)
             if any(text in details for text in _TOO_LARGE):
                 raise TooLarge(self._told({self._at: reason})) from error
             raise _Failed(reason) from error
         except (OSError, ValueError) as error:  # a file of TLS; a token that no header can carry
             self.close()
-            text = f"{error.filename}: {error.strerror}" if isinstance(error, OSError) else str(error)
-            raise _Failed(_one_line(text)) from error
+            raise _Failed(_why(error, timeout)) from error
         except BaseException:
             self.close()
             raise
         return answer
 
-    def _connect(self, timeout: float) -> None:
+    def _connect(self, timeout: float, more: "tuple[tuple[str, int], ...]" = ()) -> None:
         endpoint, login = self._endpoints[self._at], self._login
         files: dict[str, Any] = {}
         if endpoint.tls:
             files = {"ca_cert": login.ca or _roots(), "cert_cert": login.cert or None, "cert_key": login.key or None}
-        self._client = etcd3.client(endpoint.host, endpoint.port, timeout=timeout, grpc_options=_OPTIONS, **files)
+        self._client = etcd3.client(
+            endpoint.host, endpoint.port, timeout=timeout, grpc_options=_OPTIONS + more, **files
+        )
         self._metadata = (("hasleader", "true"),)
         if not (login.username and login.password):
             return
@@ -202,6 +226,12 @@ def _roots() -> str:
     if found is None:
         raise _Failed("this system has no list of certificate authorities; set storage.etcd.ca")
     return found
+
+
+def _why(error: Exception, timeout: float) -> str:
+    if isinstance(error, grpc.RpcError):
+        return _reason(error.code(), str(error.details()), timeout)
+    return _one_line(f"{error.filename}: {error.strerror}" if isinstance(error, OSError) else str(error))
 
 
 def _reason(code: Any, details: str, timeout: float) -> str:
