@@ -15,11 +15,11 @@ from k3net.clusters.secrets import KeyRing
 from k3net.clusters.service import Clusters
 from k3net.config import Settings
 from k3net.credentials import ServerTls, Token, Trust
+from k3net.discovery.instance_names import addresses_of_service
 from k3net.discovery.instances import MOST_INSTANCES, Instance, Instances, instances_among
 from k3net.http import fetch
 from k3net.log import make_logger
 from k3net.parts import Part, Surroundings
-from k3net.probes.names import addresses_of
 from k3net.services import Dependency
 from k3net.store.etcd_watch import EtcdWatch
 from k3net.web.access import loopback_host
@@ -32,7 +32,6 @@ NAME = "clusters"
 INTERNAL_NAME = "clusters-internal"
 WATCH_NAME = "clusters-watch"
 _PATIENCE = 1.0
-_DNS_PATIENCE = 5.0
 _LONGEST_ANSWER = 4096
 
 
@@ -48,6 +47,12 @@ class ClustersWires:
         self._tokens = ScopedTokens(self._reactor, self._c.token_files)
         self._internal_tokens = ScopedTokens(self._reactor, self._c.internal_token_files, (INTERNAL,))
         self._instances: Instances | None = None
+        self._call = ReloadCall(
+            self._reactor,
+            timeout=float(self._c.timeout),
+            token=Token(path=next(iter(self._c.internal_token_files), "")),
+            trust=self._trust(),
+        )
 
     def parts(self) -> Iterator[Part]:
         if self._c.enabled:
@@ -87,7 +92,7 @@ class ClustersWires:
     def _api(self, local: Checks = ()) -> ClustersApi:
         return ClustersApi(
             lambda: self._daemon[NAME],
-            self._others,
+            lambda: self._found().others(),
             instance=self._daemon.instance,
             store_is_well=lambda: self._daemon["store"].unavailable_since is None,
             local=local,
@@ -110,18 +115,13 @@ class ClustersWires:
             interval=float(c.check_interval),
             timeout=float(c.check_timeout),
         )
-        call = ReloadCall(
-            reactor,
-            timeout=float(c.timeout),
-            token=Token(path=next(iter(c.internal_token_files), "")),
-            trust=self._trust(),
-        )
         broadcast = Broadcast(
             reactor,
             instances=self._addresses,
-            ask=call,
+            ask=self._ask,
             keep=registry.add_receipts,
             wall=d.wall,
+            own=d.instance,
             fan_out=c.fan_out,
             timeout=float(c.timeout),
         )
@@ -144,8 +144,7 @@ class ClustersWires:
 
     # The other instances
 
-    @inlineCallbacks
-    def _others(self):
+    def _found(self) -> Instances:
         if self._instances is None:
             d = self._daemon
             self._instances = Instances(
@@ -153,21 +152,25 @@ class ClustersWires:
                 environ=os.environ,
                 own_identity=d.instance,
                 own_places=self._own_places,
-                resolve=lambda name: addresses_of(self._reactor, name, MOST_INSTANCES).addTimeout(
-                    _DNS_PATIENCE, self._reactor
-                ),
+                resolve=lambda name: addresses_of_service(self._reactor, name, most=MOST_INSTANCES),
                 identify=self._identify,
                 discovered=lambda: list(instances_among(d.table, self._reactor.seconds())),
                 discovery=self._c.instances.discovery,
                 domain=str(self._c.instances.domain),
             )
-        found = yield self._instances.others()
-        return found
+        return self._instances
 
     @inlineCallbacks
     def _addresses(self):
-        found = yield self._others()
+        found = yield self._found().at_hand()
         return tuple(one.address for one in found)
+
+    @inlineCallbacks
+    def _ask(self, address: str, name: str, change: str):
+        """ReloadCall, whose answers tell who is where."""
+        identity = yield self._call(address, name, change)
+        self._found().met(address, identity)
+        return identity
 
     def _own_places(self) -> "list[tuple[str, int]]":
         port = self._daemon[INTERNAL_NAME].port if self._c.internal_listen else 0

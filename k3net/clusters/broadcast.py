@@ -10,31 +10,35 @@ from twisted.internet.defer import TimeoutError as NoAnswer
 from twisted.python.failure import Failure
 
 from k3net.clusters.calls import CannotTell
+from k3net.clusters.delivery import Delivery
 from k3net.clusters.slots import Slots
 from k3net.log import make_logger
 from k3net.model.cluster import Cluster, Receipt
 
 TRIES = 3
 _FIRST_PAUSE = 0.5
-_KEEP_EVERY = 0.5
 _LIST_IS_FRESH = 1.0
 _AT_ONCE = 50
 _QUICK = 0.25
 _ASIDE = 10
-_LONGEST_ERROR = 200
 
 
 @dataclass(eq=False, slots=True)
 class _Telling:
-    """One change of one cluster on its way: `open` are the instances not done with, `new` the receipts to be kept."""
+    """One change of one cluster on its way: of the addresses `found`, `open` are not done with.
+
+    `met` is where each identity has answered.
+    """
 
     name: str
     generation: int
     change: str
     deadline: float
     done: "Deferred[None]"
+    delivery: Delivery
+    found: set[str] = field(default_factory=set)
     open: set[str] = field(default_factory=set)
-    new: dict[str, Receipt] = field(default_factory=dict)
+    met: dict[str, str] = field(default_factory=dict)
     ended: bool = False
 
 
@@ -46,8 +50,10 @@ class Broadcast:
     instances that are still found then. A newer change of the same cluster replaces what is under way of an older one.
     Whoever is not reached within `deadline` seconds catches up from the store.
 
-    `instances()` gives a Deferred of addresses, `ask(address, name, change)` one that fails with CannotTell, and
-    `keep(name, receipts)` stores; `wall()` is the time of day.
+    `instances()` gives a Deferred of addresses, `ask(address, name, change)` that of the identity of who answered ("":
+    it did not say) or fails with CannotTell, and `keep(name, receipts)` stores; `wall()` is the time of day. An address
+    where this instance itself answers (`own`) is none, and then the others are looked for again; of two addresses of
+    one instance the first to answer counts.
     """
 
     def __init__(
@@ -55,9 +61,10 @@ class Broadcast:
         reactor: Any,
         *,
         instances: Callable[[], Any],
-        ask: "Callable[[str, str, str], Deferred[None]]",
+        ask: "Callable[[str, str, str], Deferred[str]]",
         keep: Callable[[str, Collection[Receipt]], Any],
         wall: Callable[[], float],
+        own: str = "",
         fan_out: int = 10,
         timeout: float = 5.0,
         deadline: float = 60.0,
@@ -68,6 +75,7 @@ class Broadcast:
         self._ask = ask
         self._keep = keep
         self._wall = wall
+        self._own = own
         self._slots = Slots(reactor, fan_out, slow=_ASIDE * fan_out, patience=_QUICK)
         self._timeout = timeout
         self._deadline = deadline
@@ -118,7 +126,11 @@ class Broadcast:
     @inlineCallbacks
     def _begin(self, cluster: Cluster, change: str, done: "Deferred[None]"):
         deadline = self._reactor.seconds() + self._deadline
-        telling = self._tellings[cluster.name] = _Telling(cluster.name, cluster.generation, change, deadline, done)
+        delivery = Delivery(
+            self._reactor, cluster, keep=self._keep, later=self._later, wall=self._wall, deadline=deadline
+        )
+        telling = _Telling(cluster.name, cluster.generation, change, deadline, done, delivery)
+        self._tellings[cluster.name] = telling
         found = yield self._found_now()
         if telling.ended:
             return
@@ -132,11 +144,16 @@ class Broadcast:
             change=change,
             count=len(found),
         )
-        for address in sorted(found):
-            self._note(telling, address, "pending", 0)
-        self._keep_at_times(telling)
-        telling.open = set(found)
-        for address in sorted(found):
+        self._address(telling, found)
+
+    def _address(self, telling: _Telling, found: Collection[str]) -> None:
+        """Begin with those of the addresses found that are new."""
+        new = set(found) - telling.found
+        telling.found |= new
+        telling.open |= new
+        for address in sorted(new):
+            telling.delivery.note(address, "pending", 0)
+        for address in sorted(new):
             self._try(telling, address, 1)
 
     @inlineCallbacks
@@ -152,7 +169,7 @@ class Broadcast:
     def _end(self, telling: _Telling) -> None:
         telling.ended = True
         del self._tellings[telling.name]
-        self._keep_now(telling)
+        telling.delivery.end()
         telling.done.callback(None)
         self._next()
 
@@ -160,21 +177,35 @@ class Broadcast:
 
     def _try(self, telling: _Telling, address: str, tries: int) -> None:
         self._slots.run(lambda: self._asked(telling, address)).addCallbacks(
-            lambda _: self._told(telling, address, tries), lambda why: self._missed(telling, address, tries, why)
+            lambda who: self._told(telling, address, tries, who), lambda why: self._missed(telling, address, tries, why)
         )
 
-    def _asked(self, telling: _Telling, address: str) -> "Deferred[None] | None":
+    def _asked(self, telling: _Telling, address: str) -> "Deferred[str] | None":
         if telling.ended:
             return None
         return maybeDeferred(self._ask, address, telling.name, telling.change).addTimeout(self._timeout, self._reactor)
 
-    def _told(self, telling: _Telling, address: str, tries: int) -> None:
+    def _told(self, telling: _Telling, address: str, tries: int, identity: "str | None") -> None:
         if telling.ended:
+            return
+        if identity and (identity == self._own or telling.met.setdefault(identity, address) != address):
+            self._is_no_other(telling, address, identity)
             return
         self._log.info(
             "Successfully broadcasted cluster {name} to instance {address}", name=telling.name, address=address
         )
         self._done_with(telling, address, "delivered", tries)
+
+    @inlineCallbacks
+    def _is_no_other(self, telling: _Telling, address: str, identity: str):
+        if identity == self._own:
+            self._log.info("{address} is this instance itself", address=address)
+            found = yield self._found_now()
+            if telling.ended:
+                return
+            self._address(telling, found)
+        telling.delivery.drop(address)
+        self._close(telling, address)
 
     def _missed(self, telling: _Telling, address: str, tries: int, failure: Failure) -> None:
         if telling.ended:
@@ -182,7 +213,7 @@ class Broadcast:
         reason, may_pass = _why(failure, self._timeout)
         pause = _FIRST_PAUSE * 2 ** (tries - 1) * (0.5 + self._chance())
         if may_pass and tries < TRIES and self._reactor.seconds() + pause < telling.deadline:
-            self._note(telling, address, "pending", tries, reason)
+            telling.delivery.note(address, "pending", tries, reason)
             self._later(pause, self._again, telling, address, tries + 1)
         else:
             self._log.warn("Failed to broadcast to {address}: {reason}", address=address, reason=reason)
@@ -203,37 +234,19 @@ class Broadcast:
             self._done_with(telling, address, "failed", tries - 1, "no instance any more")
 
     def _done_with(self, telling: _Telling, address: str, state: str, tries: int, error: str = "") -> None:
+        telling.delivery.note(address, state, tries, error)
+        self._close(telling, address)
+
+    def _close(self, telling: _Telling, address: str) -> None:
         telling.open.discard(address)
-        self._note(telling, address, state, tries, error)
         if not telling.open:
             self._log.info("Completed broadcasting cluster {name} {change}", name=telling.name, change=telling.change)
             self._end(telling)
 
-    # Receipts
-
-    def _note(self, telling: _Telling, address: str, state: str, tries: int, error: str = "") -> None:
-        told = Receipt(address, telling.generation, state, tries, error[:_LONGEST_ERROR], self._wall())
-        telling.new[address] = told
-
-    def _keep_at_times(self, telling: _Telling) -> None:
-        self._keep_now(telling)
-        if not telling.ended:
-            self._later(_KEEP_EVERY, self._keep_at_times, telling)
-
-    def _keep_now(self, telling: _Telling) -> None:
-        kept, telling.new = telling.new, {}
-
-        def lost(failure: Failure) -> None:
-            why = failure.getErrorMessage()
-            self._log.warn("receipts of cluster {name} were not kept: {why}", name=telling.name, why=why)
-            telling.new = {**kept, **telling.new}
-            if telling.ended and not self._stopped and self._reactor.seconds() < telling.deadline:
-                self._later(TRIES * self._timeout, self._keep_now, telling)
-
-        if kept:
-            maybeDeferred(self._keep, telling.name, tuple(kept.values())).addErrback(lost)
-
     def _later(self, delay: float, f: Callable[..., Any], *args: Any) -> None:
+        if self._stopped:
+            return
+
         def call() -> None:
             self._timers.discard(timer)
             f(*args)

@@ -28,9 +28,9 @@ class CannotTell(K3netError):
 class ReloadCall:
     """`POST /api/v1/internal/clusters/<name>/reload` at an address (`10.0.0.2:8081`, `[fd00::2]:8081`).
 
-    Called with address, cluster name and change; gives a Deferred that fails with CannotTell. Of a deletion an instance
-    that does not know the cluster has been told. `token()` is the instances' own
-    token, "" for none; with `trust(host)` they speak TLS, and show a certificate.
+    Called with address, cluster name and change; gives the Deferred of the identity of who answered ("": it did not
+    say), which fails with CannotTell. Of a deletion an instance that does not know the cluster has been told. `token()`
+    is the instances' own token, "" for none; with `trust(host)` they speak TLS, and show a certificate.
     """
 
     def __init__(
@@ -68,6 +68,14 @@ class ReloadCall:
         if answer.status != 200 and not (answer.status == 404 and change == "deletion"):
             said = f"{answer.status} {_message(answer)!r}"
             raise CannotTell(said, answer.status in (408, 429) or answer.status >= 500)
+        return _identity(answer)
+
+
+def _identity(answer: Response) -> str:
+    try:
+        return str(answer.json(dict[str, Any]).get("data", {}).get("instance", ""))[:64]
+    except (BrokenAnswer, AttributeError):
+        return ""
 
 
 def _message(answer: Response) -> str:

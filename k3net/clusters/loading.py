@@ -113,14 +113,17 @@ class Loading(Periodic):
         return self._check(held, cluster)
 
     @inlineCallbacks
-    def reload(self, name: str):
-        """Read this cluster from the store and load it: its ClusterState; NotFound, StoreUnavailable."""
+    def reload(self, name: str, *, patience: float = 60.0):
+        """Read this cluster from the store and load it: its ClusterState; NotFound, StoreUnavailable.
+
+        After `patience` seconds the state so far, and the check goes on.
+        """
         try:
             cluster = yield self._registry.get(name)
         except NotFound:
             self.forget(name)
             raise
-        state = yield self.take(cluster)
+        state = yield self.take(cluster).addTimeout(patience, self._clock, lambda *_: self.state(name))
         return state
 
     def forget(self, name: str) -> None:
@@ -160,6 +163,8 @@ class Loading(Periodic):
         if held.under_way is None:
             spread = 1 + _JITTER * (2 * random.random() - 1)  # noqa: S311 - timing, not a secret
             held.due = self._clock.seconds() + self._every * spread
+            if self._slots.waiting:
+                cluster = None  # thousands that wait for their turn are not to be kept
             held.under_way = self._slots.run(lambda: self._ask(held, cluster))
             held.under_way.addBoth(self._ended, held)
         return self._settled(held.cluster.name)

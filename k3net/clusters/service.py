@@ -6,11 +6,12 @@ from twisted.application.service import Service
 from twisted.internet.defer import Deferred, inlineCallbacks, maybeDeferred
 
 from k3net.clusters.broadcast import Broadcast
-from k3net.clusters.loading import ClusterState, Loading
+from k3net.clusters.loading import INVALID, ClusterState, Loading
 from k3net.clusters.registry import Registry
 from k3net.errors import NotFound
 from k3net.log import make_logger
 from k3net.model.cluster import Cluster, Since
+from k3net.model.observation import valid_name
 from k3net.services import Periodic
 
 _JITTER = 0.1
@@ -136,12 +137,18 @@ class Clusters(Service):
 
     @inlineCallbacks
     def reload(self, name: str):
-        """Read a cluster from the store and load it: its ClusterState; NotFound, StoreUnavailable."""
+        """Read a cluster from the store and load it: its ClusterState; NotFound, StoreUnavailable.
+
+        Whoever told waits: not longer than 2 s for the cluster's API server, which this instance goes on to ask.
+        """
+        if not valid_name(name):
+            raise NotFound(f"no cluster {name[:300]!r}")
         self._log.info("Received cluster reload request for: {name}", name=name)
-        state = yield self._loading.reload(name)
+        state = yield self._loading.reload(name, patience=_LOAD_PATIENCE)
         if state is None:
             raise NotFound(f"no cluster {name!r}")
-        self._log.info("Successfully reloaded cluster: {name}", name=name)
+        if state.state != INVALID:
+            self._log.info("Successfully reloaded cluster: {name}", name=name)
         return state
 
     @inlineCallbacks

@@ -52,7 +52,7 @@ class Instances:
         environ: Mapping[str, str],
         own_identity: str,
         own_places: Callable[[], Collection["tuple[str, int]"]],
-        resolve: "Callable[[str], Deferred[Iterable[str]]]",
+        resolve: "Callable[[str], Deferred[tuple[str, ...]]]",
         identify: "Callable[[Instance], Deferred[str]]",
         discovered: Callable[[], Iterable[Instance]] = tuple,
         discovery: str = "first",
@@ -70,9 +70,25 @@ class Instances:
         self._identities: dict[tuple[str, int], tuple[str, float]] = {}
         self._log = make_logger()
 
+    def others(self) -> "Deferred[tuple[Instance, ...]]":
+        """Instances, each once, this one left out, at most MOST_INSTANCES; never fails. Each is asked who it is."""
+        return self._found(self._asked)
+
+    def at_hand(self) -> "Deferred[tuple[Instance, ...]]":
+        """As `others`, by what is known by now: nobody is asked, so that nobody who is slow is waited for.
+
+        An unknown name of this instance, or a second one of another, may be among them, until `met` tells.
+        """
+        return self._found(succeed)
+
+    def met(self, address: str, identity: str) -> None:
+        """Who has answered at `host:port`."""
+        place = parse_address(address)
+        if place is not None and identity:
+            self._identities[place.host, place.port] = (identity, self._clock.seconds())
+
     @inlineCallbacks
-    def others(self):
-        """A tuple of Instances, each once, this one left out, at most MOST_INSTANCES; never fails."""
+    def _found(self, asked: "Callable[[list[Instance]], Deferred[Any]]"):
         others: dict[str, Instance] = {}
         for method in (self._from_pod_ips, self._from_addresses, self._from_service, self._from_peers):
             try:
@@ -83,8 +99,12 @@ class Instances:
             if not found:
                 continue
             self._log.info("Found {count} instances from {source}", count=len(found), source=source)
-            for one in (yield self._not_this_one(found)):
-                others.setdefault(one.identity or one.address, one)
+            self._forget_identities()
+            left = self._not_at_own_places(found)
+            yield asked(left)
+            for one in map(self._known, left):
+                if one.identity != self._own_identity:
+                    others.setdefault(one.identity or one.address, one)
             if others and not self._merges:
                 break
         return tuple(others.values())[:MOST_INSTANCES]
@@ -138,40 +158,31 @@ class Instances:
             self._log.warn("POD_PORT: {text!r} is no port, {port} is used", text=text[:50], port=_USUAL_PORT)
         return _USUAL_PORT
 
-    @inlineCallbacks
-    def _not_this_one(self, found: "list[Instance]"):
-        """Those whose identity is another's, or not known; of several addresses of one instance the first."""
+    def _not_at_own_places(self, found: "list[Instance]") -> "list[Instance]":
         own = {(str(ip_address(address)), port) for address, port in self._own_places()}
         pod_ip = self._environ.get("POD_IP", "").strip()
         if pod_ip:
             own |= {(one.host, one.port) for one in [self._addressed("POD_IP", pod_ip)] if one is not None}
-        others = [one for one in found if (one.host, one.port) not in own]
-        self._forget_identities()
+        return [one for one in found if (one.host, one.port) not in own]
+
+    def _asked(self, instances: "list[Instance]") -> "Deferred[Any]":
+        """Those are asked who they are of whom it is not known."""
         turns = DeferredSemaphore(_AT_ONCE)
-        asked = [turns.run(self._identified, one) for one in others]
-        answers = yield DeferredList(asked)
-        known: dict[str, Instance] = {}
-        for _, one in answers:
-            if one.identity != self._own_identity:
-                known.setdefault(one.identity or one.address, one)
-        return tuple(known.values())
+        return DeferredList([turns.run(self._ask, one) for one in instances if not self._known(one).identity])
 
     @inlineCallbacks
-    def _identified(self, instance: Instance):
-        """With its identity, when that is known or it says so; remembered for a minute, for addresses change hands."""
-        if instance.identity:
-            return instance
-        place = (instance.host, instance.port)
-        if place not in self._identities:
-            try:
-                identity = yield self._identify(instance)
-            except Exception as error:
-                self._log.debug("{address} does not say who it is: {error}", address=instance.address, error=str(error))
-                identity = ""
-            if not identity:
-                return instance
-            self._identities[place] = (identity, self._clock.seconds())
-        return replace(instance, identity=self._identities[place][0])
+    def _ask(self, instance: Instance):
+        try:
+            identity = yield self._identify(instance)
+        except Exception as error:
+            self._log.debug("{address} does not say who it is: {error}", address=instance.address, error=str(error))
+        else:
+            self.met(instance.address, identity)
+
+    def _known(self, instance: Instance) -> Instance:
+        """With its identity, when it or somebody else there said it within a minute: addresses change hands."""
+        identity, _ = self._identities.get((instance.host, instance.port), ("", 0.0))
+        return instance if instance.identity else replace(instance, identity=identity)
 
     def _forget_identities(self) -> None:
         now = self._clock.seconds()

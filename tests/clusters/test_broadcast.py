@@ -28,11 +28,13 @@ class Instances:
         self.clock = clock
         self.listed = list(addresses)
         self.asked, self.told, self.at_once, self.most = [], [], 0, 0
-        self.scripts, self.delay = {}, {}
+        self.scripts, self.delay, self.who, self.besides = {}, {}, {}, []
         self.receipts, self.store_is_away, self.keeps = {}, False, 0
 
     def find(self):
-        return succeed(tuple(self.listed))
+        """As Instances does once it has met itself: `besides` itself there are these."""
+        met_itself = any(self.who.get(address) == "me" for address, _ in self.told)
+        return succeed(tuple(self.besides if met_itself else self.listed))
 
     def ask(self, address, name, change):
         self.asked.append((self.clock.seconds(), address, name))
@@ -50,7 +52,7 @@ class Instances:
             return
         if error is None:
             self.told.append((address, name))
-            done.callback(None)
+            done.callback(self.who.get(address, ""))
         else:
             done.errback(error)
 
@@ -88,6 +90,7 @@ class BroadcastTests(SynchronousTestCase):
             ask=self.others.ask,
             keep=self.others.keep,
             wall=self.clock.seconds,
+            own="me",
             chance=lambda: 0.5,
             **more,
         )
@@ -111,6 +114,32 @@ class BroadcastTests(SynchronousTestCase):
         self.successResultOf(done)
         self.assertEqual(self.lines, ["No other instances found for broadcasting cluster deletion"])
         self.assertEqual(self.others.keeps, 0)
+
+    def test_an_address_where_this_instance_itself_answers_is_none_and_the_others_are_looked_for_again(self):
+        broadcast = self.begin(A)
+        self.others.who = {A: "me", B: "bee"}
+        self.others.besides = [B]
+        done = broadcast.tell(cluster(), "creation")
+        self.run_for(1)
+        self.successResultOf(done)
+        self.assertEqual(self.others.told, [(A, "edge"), (B, "edge")])
+        self.assertEqual(self.others.states(), {B: "delivered"})
+
+    def test_of_two_addresses_of_one_instance_one_has_a_receipt(self):
+        broadcast = self.begin(A, B, C)
+        self.others.who = {A: "one", B: "one", C: "two"}
+        self.others.delay = {A: 0.1, C: 1.0}
+        done = broadcast.tell(cluster(), "creation")
+        self.run_for(2)
+        self.successResultOf(done)
+        self.assertEqual(self.others.states(), {B: "delivered", C: "delivered"})
+
+    def test_what_is_on_its_way_for_half_a_second_has_receipts_that_say_so(self):
+        broadcast = self.begin(A, B)
+        self.others.scripts[A] = ["hangs"]
+        broadcast.tell(cluster(), "creation")
+        self.run_for(0.6)
+        self.assertEqual(self.others.states(), {A: "pending", B: "delivered"})
 
     def test_what_can_pass_is_tried_three_times_with_growing_pauses(self):
         broadcast = self.begin(A)

@@ -101,6 +101,22 @@ class InstancesTests(SynchronousTestCase):
         self.found(world)
         self.assertEqual(world.asked.count("b:1"), 2)
 
+    def test_at_hand_nobody_is_asked_and_who_has_answered_somewhere_is_remembered_for_a_minute(self):
+        world = self.world({"INSTANCE_ADDRESSES": "Me:1,b:1,[fd00::b]:1,10.0.0.1:8080"})
+        at_hand = lambda: [one.address for one in self.successResultOf(world.instances.at_hand())]  # noqa: E731
+        self.assertEqual(at_hand(), ["me:1", "b:1", "[fd00::b]:1"])
+        for address, identity in (("me:1", OWN), ("b:1", "bee"), ("[fd00::b]:1", "bee"), ("b:1", "")):
+            world.instances.met(address, identity)
+        self.assertEqual(at_hand(), ["b:1"])
+        world.clock.advance(61)
+        self.assertEqual(at_hand(), ["me:1", "b:1", "[fd00::b]:1"])
+        self.assertEqual(world.asked, [])
+
+    def test_at_hand_the_own_addresses_alone_are_followed_by_the_next_method_once_they_are_known(self):
+        world = self.world({"POD_IPS": "10.0.0.9", "INSTANCE_ADDRESSES": "b:1"})
+        world.instances.met("10.0.0.9:8080", OWN)
+        self.assertEqual([one.address for one in self.successResultOf(world.instances.at_hand())], ["b:1"])
+
     def test_the_headless_service_is_asked_for_in_dns(self):
         world = self.world({"SERVICE_NAME": "knm", "POD_NAMESPACE": "ns", "POD_PORT": "8081"}, domain="example.org.")
         world.names = {"knm.ns.svc.example.org.": ["10.0.0.7", "fd00::7"]}
