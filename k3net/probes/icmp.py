@@ -210,8 +210,8 @@ class Pinger:
 
     def _rtt(self, sent_at: float, stamp: "float | None") -> float:
         """Without the time that the answer lay in the kernel, unless the wall clock was set meanwhile."""
-        elapsed = max(0.0, self._reactor.seconds() - sent_at)
         lay = 0.0 if stamp is None else self._wall() - stamp
+        elapsed = max(0.0, self._reactor.seconds() - sent_at)  # after `lay`, which is then never the longer one
         return elapsed - lay if 0 <= lay <= elapsed else elapsed
 
     # Ends

@@ -228,7 +228,7 @@ def test_a_reload_is_followed_and_a_bad_one_is_one_line_and_changes_nothing(home
     [line] = [line for line in process.output().removeprefix(said).splitlines() if "#info]" not in line]
     assert f"not reloaded, the old settings stay: {home.file}: api.listen: " in line
     assert json.loads(home.get("/readyz"))["status"] == "ready"
-    assert home.ready() == ("True", "LANDiscovery")
+    until(lambda: home.ready() == ("True", "LANDiscovery"))
 
 
 def test_the_log_level_is_followed_by_a_reload(home):
