@@ -60,6 +60,7 @@ class ServerTls:
     """
 
     def __init__(self, cert_file: str, key_file: str, ca_file: str = ""):
+        self.asks_for_certificate = bool(ca_file)
         self._files = Followed([cert_file, key_file, ca_file], server_tls)
         self._last: Any = None
 

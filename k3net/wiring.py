@@ -34,14 +34,14 @@ from k3net.web.api import (
     node_routes,
     peer_routes,
     status_routes,
+    version_routes,
 )
 from k3net.web.health import health_routes, probe_routes
-from k3net.web.resource import Route
 from k3net.web.site import Listener
 from k3net.wiring_agent import AgentWires
 from k3net.wiring_blackbox import blackbox_routes
 from k3net.wiring_checker import CONNECTIONS, CheckerWires, checker_doors
-from k3net.wiring_clusters import ClustersWires
+from k3net.wiring_clusters import INTERNAL_NAME, ClustersWires
 from k3net.wiring_consul import ConsulWires
 from k3net.wiring_pod_cidr import PodCidrWires
 
@@ -64,7 +64,8 @@ def parts(daemon: Surroundings, s: Settings) -> Iterator[Part]:
     yield Part("liveness", (core, s.liveness), wires.liveness)
     yield from wires.checker.parts()
     yield from wires.clusters.parts()
-    yield Part("api", (core, s.api, s.metrics, s.blackbox, s.consul, wires.checker.identity, wires.clusters.identity), wires.api)
+    clusters = (wires.clusters.identity, s.clusters.internal_listen)
+    yield Part("api", (core, s.api, s.metrics, s.blackbox, s.consul, wires.checker.identity, clusters), wires.api)
     yield from AgentWires(daemon, s).parts()
     if s.node.register_self:
         yield wires.pod_cidr.part()
@@ -192,10 +193,14 @@ class _Wires:
             *status_routes(
                 lambda: self._readiness(tokens if guarded else None), d.metrics.expose if s.metrics.enabled else None
             ),
-            Route("GET", "/api/v1/version", lambda _: {"version": __version__}, summary="Which k3net this is."),
+            *version_routes(__version__),
         ]
+        others = {"listen": lambda: d["listen"]}
+        if s.clusters.enabled and s.clusters.internal_listen:
+            others["clusters.internal_listen"] = lambda: d[INTERNAL_NAME]
+        routes = described(routes, __version__, checks=checks, others=others)
         room = CONNECTIONS if s.checker.server.enabled else {}
-        return Listener(self._reactor, s.api.listen, described(routes, __version__), name="api", checks=checks, **room)
+        return Listener(self._reactor, s.api.listen, routes, name="api", checks=checks, **room)
 
     def own_node(self) -> OwnNode:
         s, d = self._s, self._daemon

@@ -16,6 +16,9 @@ class Tokens:
     A file that changes is read again within a second; one that cannot be read lets nobody in and is told in `error`.
     """
 
+    asks = "a token of api.token_files"
+    refuses = (Unauthorized,)
+
     def __init__(self, clock: Any, paths: Sequence[str]):
         self._files = TokenFiles(clock, paths, _whole_line)
         self._none = not paths
@@ -43,6 +46,8 @@ def _whole_line(line: bytes) -> "tuple[bytes, None]":
 class RateLimit:
     """A token bucket for each of the last `addresses` addresses: `rate` requests a second, `burst` at once."""
 
+    refuses = (TooManyRequests,)
+
     def __init__(self, clock: Any, *, rate: float = 50.0, burst: float = 100.0, addresses: int = 4096):
         self._clock = clock
         self._rate = rate
@@ -66,11 +71,18 @@ class RateLimit:
         return admitted
 
 
-def loopback_host(request: Request) -> None:
-    """Refuse a request by another name than localhost: a web page whose name was rebound to 127.0.0.1 sends its own."""
-    names = request.requestHeaders.getRawHeaders(b"Host")
-    if names and not _is_loopback_name(names[0].decode("latin-1")):
-        raise Forbidden("this listener answers to localhost only")
+class LoopbackHost:
+    """Refuses a request by another name than localhost: a web page whose name was rebound to 127.0.0.1 sends that."""
+
+    refuses = (Forbidden,)
+
+    def __call__(self, request: Request) -> None:
+        names = request.requestHeaders.getRawHeaders(b"Host")
+        if names and not _is_loopback_name(names[0].decode("latin-1")):
+            raise Forbidden("this listener answers to localhost only")
+
+
+loopback_host = LoopbackHost()
 
 
 def _is_loopback_name(host: str) -> bool:

@@ -4,7 +4,7 @@ import math
 import re
 from collections.abc import Callable, Iterable, Sequence
 from ipaddress import ip_address, ip_network
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 from urllib.parse import urlsplit
 
 from twisted.internet.defer import Deferred, TimeoutError, inlineCallbacks  # noqa: A004 - what addTimeout raises
@@ -15,7 +15,7 @@ from k3net.probes import PROBES, http
 from k3net.probes.names import addresses_of, is_address
 from k3net.web.api import METRICS_TYPE
 from k3net.web.blackbox_text import Asked, exposition
-from k3net.web.resource import RequestView, Route, Text
+from k3net.web.resource import Parameter, RequestView, Route, Text
 
 MODULES = {"http_2xx": "http", "tcp_connect": "tcp", "icmp": "icmp", "dns": "dns"}
 _USUAL = "http_2xx"
@@ -112,11 +112,16 @@ class Blackbox:
                 self.answer,
                 summary="What this machine finds of a target, as the Prometheus blackbox exporter says it.",
                 query={
-                    "target": "an address, a peer's Node name or an allowed name; with a port, or a URL, by the module",
-                    "module": f"{', '.join(MODULES)}; without it {_USUAL}",
+                    "target": Parameter(
+                        "an address, a peer's Node name or an allowed name; with a port, or a URL, by the module",
+                        required=True,
+                    ),
+                    "module": Parameter(f"without it {_USUAL}", Literal["http_2xx", "tcp_connect", "icmp", "dns"]),
                     "debug": "true: what was done, and the metrics beneath",
                 },
+                headers={"X-Prometheus-Scrape-Timeout-Seconds": "how long Prometheus waits"},
                 returns="text/plain",
+                refuses=(Forbidden, Unavailable),
             )
         ]
 

@@ -13,6 +13,7 @@ from k3net.checker.server import CheckerServer, InvalidRequest
 from k3net.checker.wire import Heartbeat, Report, ServiceReport
 from k3net.errors import Forbidden, TooManyRequests
 from k3net.model.verdict import state
+from k3net.web import checker_answers as answers
 from k3net.web.resource import JSONPieces, RequestView, Route
 
 MOST_BYTES = 4 << 20
@@ -48,25 +49,38 @@ class CheckerApi:
     def routes(self) -> "list[Route]":
         get, post = self._get, self._post
         return [
-            post("heartbeat", self._heartbeat, Heartbeat, "An agent lives."),
+            post("heartbeat", self._heartbeat, Heartbeat, "An agent lives.", answers.Beaten),
             post("test-results/hosts", lambda v: self._report("hosts", v), Report, "What an agent found of the hosts."),
             post("test-results/pods", lambda v: self._report("pods", v), Report, "What an agent found of the pods."),
             post("test-results/service", self._service, ServiceReport, "What an agent found of the service."),
-            get("hosts", lambda _: self._addresses("host"), "The hosts that have a live agent."),
-            get("pods", lambda _: self._addresses("pod"), "The pods of the live agents."),
-            get("test-results/hosts", lambda _: self._matrix("host"), "The last results between hosts."),
-            get("test-results/pods", lambda _: self._matrix("pod"), "The last results between pods."),
-            get("test-results/service", lambda _: self._service_results(), "The last results of the service."),
-            get("clients", lambda _: self._clients(), "The record of each live agent."),
-            get("clients/count", lambda _: self._count(), "How many agents live."),
-            get("results", lambda _: self._everything(), "All results, and who lives."),
-            get("report", lambda _: self._reporter().report(), "What the results come to, now."),
-            get("verdicts", lambda _: self._verdicts(), "What is broken, by the smallest explanation."),
+            get("hosts", lambda _: self._addresses("host"), "The hosts that have a live agent.", answers.Hosts),
+            get("pods", lambda _: self._addresses("pod"), "The pods of the live agents.", answers.Pods),
+            get(
+                "test-results/hosts", lambda _: self._matrix("host"), "The last results between hosts.", answers.Matrix
+            ),
+            get("test-results/pods", lambda _: self._matrix("pod"), "The last results between pods.", answers.Matrix),
+            get(
+                "test-results/service",
+                lambda _: self._service_results(),
+                "The last results of the service.",
+                answers.ServiceResults,
+            ),
+            get("clients", lambda _: self._clients(), "The record of each live agent.", answers.ClientList),
+            get("clients/count", lambda _: self._count(), "How many agents live.", answers.Count),
+            get("results", lambda _: self._everything(), "All results, and who lives.", answers.Everything),
+            get("report", lambda _: self._reporter().report(), "What the results come to, now.", answers.ReportAnswer),
+            get(
+                "verdicts",
+                lambda _: self._verdicts(),
+                "What is broken, by the smallest explanation.",
+                answers.VerdictList,
+            ),
             Route(
                 "GET",
                 "/api/v1/health",
                 lambda _: {"status": "healthy"},
                 summary="The server lives.",
+                returns=answers.Health,
                 checks=self._open_checks,
             ),
             Route(
@@ -77,14 +91,18 @@ class CheckerApi:
                 body=exchange.Exchange,
                 max_body=2 * exchange.MOST_BYTES,
                 unfit=InvalidRequest,
+                returns=answers.Exchanged,
+                refuses=(Forbidden,),
                 checks=self._checks,
             ),
         ]
 
-    def _get(self, path: str, answer: Callable[[RequestView], Any], summary: str) -> Route:
-        return Route("GET", f"/api/v1/{path}", answer, summary=summary, checks=self._checks)
+    def _get(self, path: str, answer: Callable[[RequestView], Any], summary: str, returns: Any) -> Route:
+        return Route("GET", f"/api/v1/{path}", answer, summary=summary, returns=returns, checks=self._checks)
 
-    def _post(self, path: str, answer: Callable[[RequestView], Any], body: Any, summary: str) -> Route:
+    def _post(
+        self, path: str, answer: Callable[[RequestView], Any], body: Any, summary: str, returns: Any = answers.Taken
+    ) -> Route:
         return Route(
             "POST",
             f"/api/v1/{path}",
@@ -93,6 +111,8 @@ class CheckerApi:
             body=body,
             max_body=MOST_BYTES if body is Report else 1 << 16,
             unfit=InvalidRequest,
+            returns=returns,
+            refuses=(Forbidden, TooManyRequests),
             checks=self._checks,
         )
 

@@ -2,50 +2,43 @@
 
 import re
 from collections.abc import Callable
-from typing import Annotated, Any
+from typing import Any
 
-from msgspec import Meta, Struct
 from twisted.internet.defer import inlineCallbacks
 
 from k3net.clusters.loading import INVALID, ClusterState
-from k3net.clusters.service import Clusters, Known
-from k3net.errors import BadRequest, CorruptRecord, RequestError, Unavailable
-from k3net.model import rfc3339
-from k3net.model.cluster import LONGEST_DESCRIPTION, Cluster, Receipt
-from k3net.web.resource import JSON, RequestView, Route
+from k3net.clusters.service import Clusters
+from k3net.errors import AlreadyThere, BadRequest, Changed, RequestError, Unavailable
+from k3net.web.clusters_wire import (
+    LONGEST_KUBECONFIG,
+    MOST_IN_PAGE,
+    ClusterAnswer,
+    ClusterChange,
+    ClusterGone,
+    ClusterList,
+    DeliveryList,
+    InstanceAnswer,
+    InstanceList,
+    Life,
+    Limit,
+    NewCluster,
+    Rekeyed,
+    Reloaded,
+    ReloadedData,
+    cluster_answer,
+    receipt_answer,
+    with_etag,
+)
+from k3net.web.resource import Parameter, RequestView, Route
 
-LONGEST_KUBECONFIG = 1 << 18
-MOST_IN_PAGE = 1000
 _USUAL_PAGE = 500
 _LONGEST_BODY = 2 * LONGEST_KUBECONFIG
 _ETAG = re.compile(r'"(\d{1,18})"')
+_GIVES_ETAG = {"ETag": "What If-Match takes."}
+_IF_MATCH = {"If-Match": "The ETag that the cluster must still have; * or nothing: any."}
 
 Check = Callable[[Any], None]
 Checks = tuple[Check, ...]
-Description = Annotated[str, Meta(max_length=LONGEST_DESCRIPTION)]
-KubeConfig = Annotated[str, Meta(min_length=1, max_length=LONGEST_KUBECONFIG)]
-
-
-class NewCluster(Struct, frozen=True, forbid_unknown_fields=True):
-    """The body that creates a cluster."""
-
-    name: Annotated[str, Meta(min_length=1, max_length=253)]
-    kube_config: KubeConfig
-    description: Description = ""
-
-    def __repr__(self) -> str:
-        return f"NewCluster({self.name!r})"
-
-
-class ClusterChange(Struct, frozen=True, forbid_unknown_fields=True):
-    """The body that changes a cluster: what is left out stays as it is. A `name` must be that of the path."""
-
-    name: "str | None" = None
-    kube_config: "KubeConfig | None" = None
-    description: "Description | None" = None
-
-    def __repr__(self) -> str:
-        return f"ClusterChange({self.name!r})"
 
 
 class ReloadFailed(RequestError):
@@ -80,36 +73,55 @@ class ClustersApi:
         """Those for users."""
         read, write = (*self._local, may("read")), (*self._local, may("write"))
         one = "/api/v1/clusters/{name}"
+        all_of_them = "/api/v1/clusters"
         return [
             Route(
                 "GET",
-                "/api/v1/clusters",
+                all_of_them,
                 self._page,
                 summary="The clusters by name, without their kubeconfigs, a page at a time.",
                 query={
-                    "limit": f"how many, 1 to {MOST_IN_PAGE}; without it {_USUAL_PAGE}",
+                    "limit": Parameter(f"how many; without it {_USUAL_PAGE}", Limit),
                     "continue": "what the page before said",
                 },
+                returns=ClusterList,
+                refuses=(Unavailable,),
                 checks=read,
             ),
             Route(
                 "POST",
-                "/api/v1/clusters",
+                all_of_them,
                 self._create,
                 summary="Store a cluster, load it, and tell every other instance.",
                 body=NewCluster,
                 max_body=_LONGEST_BODY,
-                checks=write,
+                returns=ClusterAnswer,
                 success=201,
+                gives=_GIVES_ETAG,
+                refuses=(AlreadyThere, Unavailable),
+                checks=write,
             ),
-            Route("GET", one, self._get, summary="One cluster, and what this instance makes of it.", checks=read),
+            Route(
+                "GET",
+                one,
+                self._get,
+                summary="One cluster, and what this instance makes of it.",
+                returns=ClusterAnswer,
+                gives=_GIVES_ETAG,
+                refuses=(Unavailable,),
+                checks=read,
+            ),
             Route(
                 "PUT",
                 one,
                 self._update,
                 summary="Change a cluster; with If-Match only the one that has this ETag.",
+                headers=_IF_MATCH,
                 body=ClusterChange,
                 max_body=_LONGEST_BODY,
+                returns=ClusterAnswer,
+                gives=_GIVES_ETAG,
+                refuses=(Changed, Unavailable),
                 checks=write,
             ),
             Route(
@@ -117,15 +129,35 @@ class ClustersApi:
                 one,
                 self._delete,
                 summary="Delete a cluster; with If-Match only the one that has this ETag.",
+                headers=_IF_MATCH,
+                returns=ClusterGone,
+                refuses=(Changed, Unavailable),
                 checks=write,
             ),
-            Route("GET", f"{one}/delivery", self._delivery, summary="What each instance got of it.", checks=read),
-            Route("GET", "/api/v1/instances", self._instances, summary="The other instances found now.", checks=read),
+            Route(
+                "GET",
+                f"{one}/delivery",
+                self._delivery,
+                summary="What each instance got of it.",
+                returns=DeliveryList,
+                refuses=(Unavailable,),
+                checks=read,
+            ),
+            Route(
+                "GET",
+                "/api/v1/instances",
+                self._instances,
+                summary="The other instances found now.",
+                returns=InstanceList,
+                checks=read,
+            ),
             Route(
                 "POST",
                 "/api/v1/rekey",
                 self._rekey,
                 summary="Encrypt every kubeconfig with the first key.",
+                returns=Rekeyed,
+                refuses=(Unavailable,),
                 checks=write,
             ),
             *self.health_routes(),
@@ -135,18 +167,35 @@ class ClustersApi:
         """Those for the other instances."""
         path = "/api/v1/internal/clusters/{name}/reload"
         return [
-            Route("POST", path, self._reload, summary="Read a cluster from the store and load it.", checks=internal),
+            Route(
+                "POST",
+                path,
+                self._reload,
+                summary="Read a cluster from the store and load it.",
+                returns=Reloaded,
+                refuses=(ReloadFailed, Unavailable),
+                checks=internal,
+            ),
             *self.health_routes(),
         ]
 
     def health_routes(self) -> "list[Route]":
         return [
-            Route("GET", "/health/live", self._live, summary="The process lives, and who it is.", checks=self._local),
+            Route(
+                "GET",
+                "/health/live",
+                self._live,
+                summary="The process lives, and who it is.",
+                returns=Life,
+                checks=self._local,
+            ),
             Route(
                 "GET",
                 "/health/ready",
                 self._ready,
                 summary="The store answers, and what was in it is known here.",
+                returns=Life,
+                refuses=(Unavailable,),
                 checks=self._local,
             ),
         ]
@@ -155,22 +204,23 @@ class ClustersApi:
 
     @inlineCallbacks
     def _page(self, view: RequestView):
-        limit = view.query.get("limit", str(_USUAL_PAGE))
-        if not (limit.isascii() and limit.isdigit() and 1 <= int(limit[:6]) <= MOST_IN_PAGE):
+        text = view.query.get("limit", str(_USUAL_PAGE))
+        limit = int(text) if re.fullmatch("[0-9]{1,4}", text) else 0
+        if not 1 <= limit <= MOST_IN_PAGE:
             raise BadRequest(f"limit: expected a number from 1 to {MOST_IN_PAGE}")
-        items, after = yield self._clusters().page(view.query.get("continue", ""), int(limit))
-        return {"kind": "ClusterList", "items": [_shown(one) for one in items], "continue": after}
+        items, after = yield self._clusters().page(view.query.get("continue", ""), limit)
+        return ClusterList(items=[cluster_answer(one) for one in items], after=after)
 
     @inlineCallbacks
     def _create(self, view: RequestView):
         new: NewCluster = view.body
         known = yield self._clusters().create(new.name, new.description, new.kube_config)
-        return _answer(known, 201)
+        return with_etag(known, 201)
 
     @inlineCallbacks
     def _get(self, view: RequestView):
         known = yield self._clusters().get(view.path["name"])
-        return _answer(known)
+        return with_etag(known)
 
     @inlineCallbacks
     def _update(self, view: RequestView):
@@ -180,29 +230,28 @@ class ClustersApi:
         known = yield self._clusters().update(
             name, description=change.description, kube_config=change.kube_config, generation=_if_match(view)
         )
-        return _answer(known)
+        return with_etag(known)
 
     @inlineCallbacks
     def _delete(self, view: RequestView):
         gone = yield self._clusters().delete(view.path["name"], generation=_if_match(view))
-        return {"kind": "Cluster", "name": gone.name, "uid": gone.uid, "generation": gone.generation, "deleted": True}
+        return ClusterGone(name=gone.name, uid=gone.uid, generation=gone.generation)
 
     @inlineCallbacks
     def _delivery(self, view: RequestView):
         receipts, generation = yield self._clusters().delivery(view.path["name"])
-        items = [_receipt(one) for one in receipts]
-        return {"kind": "DeliveryList", "name": view.path["name"], "generation": generation, "items": items}
+        items = [receipt_answer(one) for one in receipts]
+        return DeliveryList(name=view.path["name"], generation=generation, items=items)
 
     @inlineCallbacks
     def _instances(self, _: RequestView):
         found = yield self._others()
-        items = [{"address": one.address, "instance": one.identity} for one in found]
-        return {"kind": "InstanceList", "own": self._instance, "items": items}
+        return InstanceList(own=self._instance, items=[InstanceAnswer(one.address, one.identity) for one in found])
 
     @inlineCallbacks
     def _rekey(self, _: RequestView):
         done, failed = yield self._clusters().rekey()
-        return {"kind": "Rekeyed", "rekeyed": done, "failed": failed}
+        return Rekeyed(rekeyed=done, failed=failed)
 
     # Other instances
 
@@ -212,20 +261,19 @@ class ClustersApi:
         state: ClusterState = yield self._clusters().reload(name)
         if state.state == INVALID:
             raise ReloadFailed(f"cluster {name!r} cannot be loaded: {state.reason}")
-        data = {"cluster_name": name, "generation": state.generation, "state": state.state}
-        return {"code": 200, "message": "Cluster reloaded successfully", "data": data}
+        return Reloaded(ReloadedData(name, state.generation, state.state, self._instance))
 
     # Both
 
-    def _live(self, _: RequestView) -> "dict[str, str]":
-        return {"status": "live", "instance": self._instance}
+    def _live(self, _: RequestView) -> Life:
+        return Life("live", self._instance)
 
-    def _ready(self, _: RequestView) -> "dict[str, str]":
+    def _ready(self, _: RequestView) -> Life:
         if not self._store_is_well():
             raise Unavailable("the store does not answer")
         if not self._clusters().ready:
             raise Unavailable("what is in the store is not read yet")
-        return {"status": "ready", "instance": self._instance}
+        return Life("ready", self._instance)
 
 
 def _if_match(view: RequestView) -> int:
@@ -235,52 +283,3 @@ def _if_match(view: RequestView) -> int:
     if form is None and text != "*":
         raise BadRequest("If-Match: expected the ETag of a cluster, or *")
     return int(form[1]) if form is not None else 0
-
-
-def _answer(known: Known, status: int = 200) -> JSON:
-    return JSON(_shown(known), status, {"ETag": f'"{known.cluster.generation}"'})
-
-
-def _shown(known: "Known | CorruptRecord") -> "dict[str, Any]":
-    """Everything but the kubeconfig."""
-    if isinstance(known, CorruptRecord):
-        return {"kind": "Cluster", "name": known.name, "state": INVALID, "reason": f"corrupt: {known.reason}"}
-    cluster, state = known.cluster, known.state
-    return {
-        "kind": "Cluster",
-        "name": cluster.name,
-        "uid": cluster.uid,
-        "description": cluster.description,
-        "generation": cluster.generation,
-        "created": _time(cluster.created),
-        "updated": _time(cluster.updated),
-        **_loaded(cluster, state),
-    }
-
-
-def _loaded(cluster: Cluster, state: "ClusterState | None") -> "dict[str, Any]":
-    """What this instance makes of it."""
-    if state is None:
-        return {"state": "unreachable", "reason": "not loaded here yet", "version": "", "serving": 0}
-    return {
-        "state": state.state,
-        "reason": state.reason,
-        "version": state.version,
-        "serving": state.serving,
-        "loaded_generation": state.generation,
-    }
-
-
-def _receipt(one: Receipt) -> "dict[str, Any]":
-    return {
-        "instance": one.instance,
-        "generation": one.generation,
-        "state": one.state,
-        "tries": one.tries,
-        "last_error": one.last_error,
-        "at": _time(one.at),
-    }
-
-
-def _time(seconds: float) -> str:
-    return rfc3339.format_seconds(seconds)

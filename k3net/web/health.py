@@ -4,7 +4,8 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from k3net.errors import BadRequest
-from k3net.web.resource import RequestView, Route, Text
+from k3net.web import answers
+from k3net.web.resource import Parameter, RequestView, Route, Text
 
 
 def health_routes(info: Callable[[], Mapping[str, Any]]) -> "list[Route]":
@@ -17,7 +18,7 @@ def health_routes(info: Callable[[], Mapping[str, Any]]) -> "list[Route]":
             summary="The process lives.",
             returns="text/plain",
         ),
-        Route("GET", "/info", lambda _: info(), summary="Which node this is."),
+        Route("GET", "/info", lambda _: info(), summary="Which node this is.", returns=answers.Info),
     ]
 
 
@@ -29,7 +30,8 @@ def probe_routes(probe: Callable[[str], Any]) -> "list[Route]":
             "/probe",
             lambda view: probe(_wanted(view)),
             summary="Whether this machine reaches a peer that it knows.",
-            query={"node": "the peer's Node name"},
+            query={"node": Parameter("the peer's Node name", required=True)},
+            returns=answers.Reached,
         )
     ]
 

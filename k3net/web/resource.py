@@ -98,23 +98,37 @@ class RequestView:
 
 
 @dataclass(frozen=True)
+class Parameter:
+    """A query parameter as `/openapi.json` tells of it; `type` is what its text must be, as msgspec has it."""
+
+    meaning: str
+    type: Any = str
+    required: bool = False
+
+
+@dataclass(frozen=True)
 class Route:
     """One method of one path (`/api/v1/nodes/{name}`); `answer(view)` gives a value or an answer, or a Deferred of one.
 
     A route with a `body` type takes JSON of at most `max_body` bytes; what does not fit raises `unfit(message,
-    details)`. `checks` stand in for the listener's. `query` maps parameter to meaning. `returns` is a type msgspec
-    knows, or a content type for text; `success` is the status of a good answer.
+    details)`. `checks` stand in for the listener's. The rest is told by `/openapi.json`: `query` and `headers` map name
+    to meaning, `returns` is a type msgspec knows, or a content type for text, `success` the status of a good answer,
+    `also` others with the same shape, `gives` its headers, and `refuses` the errors of `answer` itself.
     """
 
     method: str
     path: str
     answer: Callable[[RequestView], Any]
     summary: str = ""
-    query: Mapping[str, str] = field(default_factory=dict)
+    query: "Mapping[str, str | Parameter]" = field(default_factory=dict)
+    headers: Mapping[str, str] = field(default_factory=dict)
     body: Any = None
     max_body: int = 1 << 16
     returns: Any = None
     success: int = 200
+    also: tuple[int, ...] = ()
+    gives: Mapping[str, str] = field(default_factory=dict)
+    refuses: "tuple[type[RequestError], ...]" = ()
     unfit: "Callable[[str, str], RequestError]" = BadBody
     checks: "tuple[Callable[[Any], None], ...] | None" = None
 

@@ -1,6 +1,6 @@
 """Tokens that may do some things and not others."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from k3net.errors import Forbidden, TooManyRequests, Unauthorized
@@ -24,19 +24,18 @@ class ScopedTokens:
         self._scopes = frozenset(scopes)
         self._guesses = RateLimit(clock, rate=1.0, burst=20.0)
 
-    def may(self, scope: str) -> Callable[[Request], None]:
-        """The check of a route: 401 without a valid token, 403 for one without this scope, 429 for who guesses on."""
+    def may(self, scope: str) -> "HasScope":
+        """The check of a route."""
+        return HasScope(self, scope)
 
-        def check(request: Request) -> None:
-            held = self._held(request)
-            if held is None:
-                if not self._guesses.admits(request.peer):
-                    raise TooManyRequests("too many requests without a valid token")
-                raise Unauthorized("a valid bearer token is needed")
-            if scope not in held:
-                raise Forbidden(f"this token has no scope {scope!r}")
-
-        return check
+    def check(self, request: Request, scope: str) -> None:
+        held = self._held(request)
+        if held is None:
+            if not self._guesses.admits(request.peer):
+                raise TooManyRequests("too many requests without a valid token")
+            raise Unauthorized("a valid bearer token is needed")
+        if scope not in held:
+            raise Forbidden(f"this token has no scope {scope!r}")
 
     @property
     def error(self) -> str:
@@ -54,3 +53,17 @@ class ScopedTokens:
         if not scopes <= self._scopes:
             raise ValueError(f"expected TOKEN, or TOKEN and of {', '.join(sorted(self._scopes))}")
         return token, scopes or self._scopes
+
+
+class HasScope:
+    """401 without a valid token, 403 for one without this scope, 429 for who guesses on."""
+
+    refuses = (Unauthorized, Forbidden, TooManyRequests)
+
+    def __init__(self, tokens: ScopedTokens, scope: str):
+        self._tokens = tokens
+        self._scope = scope
+        self.asks = f"a token with the scope {scope!r}"
+
+    def __call__(self, request: Request) -> None:
+        self._tokens.check(request, self._scope)

@@ -126,7 +126,8 @@ class Site(http.HTTPFactory):
 class Listener(Service):
     """A Site on an address such as `:7946` (IPv6 and IPv4), `127.0.0.1:8080` or `[::1]:0`; TLS by a ServerTls `tls`.
 
-    `startService` raises CannotListenError; after it `port` is the real port. `stopService` takes at most
+    `startService` raises CannotListenError; after it `port` is the real port. `routes` and `checks` are those of its
+    Site, and `asks_for_certificate` whether a client has to show one. `stopService` takes at most
     `stop_within` seconds.
     """
 
@@ -147,6 +148,8 @@ class Listener(Service):
         self._host, self._wanted = parse_address(address)
         self.routes = tuple(routes)
         self._site = Site(reactor, self.routes, **settings)
+        self.checks = self._site.checks
+        self.asks_for_certificate = tls is not None and tls.asks_for_certificate
         self._stop_within = stop_within
         self._tls = tls
         self._listening: Any = None

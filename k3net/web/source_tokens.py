@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from ipaddress import ip_address
 from typing import Any
 
-from k3net.errors import Unauthorized
+from k3net.errors import Forbidden, Unauthorized
 from k3net.web.access import Tokens
 from k3net.web.request import Request
 from k3net.web.token_files import TokenFiles, shown
@@ -16,6 +16,9 @@ class SourceTokens:
     A line is `TOKEN`, good for every source, or `TOKEN ADDRESS...`, good for those sources only; `#` begins a comment.
     Files are read again within a second of a change; one that cannot be read lets nobody in and is told in `error`.
     """
+
+    asks = "a token of checker.server.token_files or api.token_files"
+    refuses = (Unauthorized, Forbidden)
 
     def __init__(self, clock: Any, paths: Sequence[str], also: Tokens):
         self._files = TokenFiles(clock, paths, _bound)
