@@ -11,7 +11,7 @@ from k3net.model.cidr import Net, Pool, networks, overlap, within
 from k3net.model.claims import Abandoned, Claim, choose, in_the_way
 from k3net.model.node import Node
 from k3net.model.observation import valid_name
-from k3net.pod_cidr import Answer
+from k3net.pod_cidr import DEFAULT, Answer
 from k3net.services import Periodic
 
 _SOON = 0.2
@@ -53,11 +53,12 @@ class PodCidr(Periodic):
         self.answer: Answer | None = None
         self.cidrs: tuple[str, ...] = ()
         self.trouble = ""
+        self._wanted = False
 
     @property
     def alarms(self) -> Iterator[str]:
-        """What keeps this node from a pod CIDR of its own."""
-        if self.trouble:
+        """What keeps this node from a pod CIDR of its own; nothing where only the defaults say that it needs one."""
+        if self.trouble and self._wanted:
             yield f"pod CIDR: {self.trouble}"
 
     @property
@@ -70,7 +71,7 @@ class PodCidr(Periodic):
     @inlineCallbacks
     def check(self):
         """Find the answer anew, and see that the claims on it stand."""
-        trouble = ""
+        trouble, self._wanted = "", True
         try:
             answer = yield maybeDeferred(self._find)
             if answer != self.answer:
@@ -79,7 +80,9 @@ class PodCidr(Periodic):
             trouble = str(error)
         if self.answer is not None:
             try:
-                trouble = (yield self._settle(self.answer)) or trouble
+                contested = yield self._settle(self.answer)
+                self._wanted = bool(trouble) or self.answer.source != DEFAULT
+                trouble = trouble or contested
             except StoreUnavailable:
                 self.again_in(_AGAIN)
                 raise

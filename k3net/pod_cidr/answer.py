@@ -6,6 +6,9 @@ from typing import Any, NamedTuple
 from k3net.errors import ConfigError
 from k3net.model.cidr import Net, Sizes, overlap, within
 
+DEFAULT = "default"
+"""The source of an answer that nothing on this machine or in its settings says."""
+
 
 class Told(NamedTuple):
     """The networks that a source gives; `source` and `key` say where they stand, `guess` that nobody wrote them."""

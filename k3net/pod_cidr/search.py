@@ -8,7 +8,7 @@ from ipaddress import ip_network
 from k3net.errors import ConfigError, K3netError
 from k3net.model.cidr import Net, Pool, Sizes, networks, within
 from k3net.pod_cidr import files
-from k3net.pod_cidr.answer import Answer, Said, Told, check, listed
+from k3net.pod_cidr.answer import DEFAULT, Answer, Said, Told, check, listed
 from k3net.pod_cidr.files import File, ReadDocuments
 
 VARIABLE = "NODE_POD_CIDR"
@@ -111,14 +111,14 @@ class _Search:
         yield "config network.podCIDR.base", lambda: _of_text(self._asked.base, "config", _SETTING_OF["base"])
         for path in files.CLUSTER:
             yield f"file {path}", lambda path=path: self._cluster_of(path, lenient)  # type: ignore[misc]
-        yield "default", lambda: Told((self._defaults[0],), "default", guess=True)
+        yield DEFAULT, lambda: Told((self._defaults[0],), DEFAULT, guess=True)
 
     def _service_sources(self, *, lenient: bool) -> Iterator[Source]:
         yield "config network.serviceCIDR", lambda: _of_text(self._asked.service, "config", _SETTING_OF["service"])
         for path in files.CLUSTER:
             ask = lambda path=path: self._of_file(path, files.SERVICE_KEYS, lenient)  # noqa: E731
             yield f"file {path}", ask
-        yield "default", lambda: Told((self._defaults[1],), "default", guess=True)
+        yield DEFAULT, lambda: Told((self._defaults[1],), DEFAULT, guess=True)
 
     def _kubelet(self) -> "Told | str":
         told = self._of_file(files.KUBELET, files.NODE_KEYS)
@@ -161,7 +161,7 @@ class _Search:
         except ValueError as error:
             raise ConfigError(cluster.key, f"{error}, as network.podCIDR.perNode says", _place(cluster)) from None
         cidrs = tuple(pool.next_free(self._asked.node, service.nets) for pool in pools)
-        source = "default" if cluster.guess else "hash"
+        source = DEFAULT if cluster.guess else "hash"
         message = f"Computed Pod CIDR from the node's name: {listed(cidrs)} of {cluster}; {MAY_BE_INACCURATE}"
         self._say_of_hash(f"{listed(cidrs)} of {cluster}; may be inaccurate", chosen=True)
         return Answer(self._asked.node, cidrs, cluster.nets, service.nets, source, False, message, self._sizes)

@@ -131,6 +131,17 @@ class PodCidrTests(SynchronousTestCase):
                 )
                 self.assertIn("no /28 of 10.9.0.0/24 is free", machine.part.word)
 
+    def test_where_nothing_says_that_there_are_pods_a_node_without_a_cidr_is_no_alarm(self):
+        self.machine("n1", base="", per_node="/17")
+        late = self.machine("n2", base="", per_node="/17")
+        self.world.advance(70)
+        self.assertEqual((late.part.cidrs, list(late.part.alarms)), ((), []))
+        self.assertIn("no /17 of 10.244.0.0/16 is free", late.part.word)
+        late.wrong = ConfigError("podCIDR", "broken", "file")
+        late.part.kick()
+        self.world.advance(1)
+        self.assertEqual(list(late.part.alarms), ["pod CIDR: file: podCIDR: broken"])
+
     def test_a_node_that_restarts_keeps_its_own_also_when_it_was_not_the_hashed_one(self):
         machines = [self.machine(f"n{number}") for number in range(15)]
         self.world.advance(5)
