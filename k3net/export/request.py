@@ -97,5 +97,7 @@ def _duration(option: str, text: str) -> float:
     return seconds
 
 
-def _shown(text: object) -> str:
-    return repr(str(text)[:80])
+def _shown(given: object) -> str:
+    """A plain word as it is, all else quoted."""
+    text = str(given)[:80]
+    return text if text.isascii() and text.isalnum() else repr(text)

@@ -30,12 +30,12 @@ def test_every_option_is_read():
 @pytest.mark.parametrize(
     ("words", "line"),
     [
-        ({"format": "xml"}, "unsupported --format='xml' (json, yaml, cmd or table)"),
+        ({"format": "xml"}, "unsupported --format=xml (json, yaml, cmd or table)"),
         ({"format": ""}, "unsupported --format='' (json, yaml, cmd or table)"),
-        ({"family": "5"}, "unsupported --family='5' (4, 6 or all)"),
-        ({"resolve-dns": "perhaps"}, "--resolve-dns: expected true or false, not 'perhaps'"),
+        ({"family": "5"}, "unsupported --family=5 (4, 6 or all)"),
+        ({"resolve-dns": "perhaps"}, "--resolve-dns: expected true or false, not perhaps"),
         ({"timeout": "soon"}, "--timeout: expected a duration such as 90s, 1m30s or 250ms, not 'soon'"),
-        ({"timeout": "0s"}, "--timeout: expected more than 0 and at most 24h, not '0s'"),
+        ({"timeout": "0s"}, "--timeout: expected more than 0 and at most 24h, not 0s"),
         ({"dns-timeout": "-1s"}, "--dns-timeout: expected more than 0 and at most 24h, not '-1s'"),
         ({"cidr": ["10.0.0.1"]}, "--cidr: expected a network as 192.168.1.0/24, not '10.0.0.1'"),
         ({"cidr": ["10.0.0.0/33"]}, "--cidr: expected a network as 192.168.1.0/24, not '10.0.0.0/33'"),
