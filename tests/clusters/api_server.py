@@ -17,7 +17,7 @@ TOKEN = "a-token.of-a.user"
 
 
 class ApiServer(Resource):
-    """Serves `/version` on 127.0.0.1 to who shows TOKEN, user:pass or a certificate of `clients`.
+    """Serves `/version` on `host` to who shows TOKEN, user:pass or a certificate of `clients`.
 
     `behaviour` is good, slow, redirecting, garbage, another (JSON of something else), endless or broken (500).
     `certificate` and `key` are files; `seen` is what each request carried.
@@ -25,8 +25,17 @@ class ApiServer(Resource):
 
     isLeaf = True
 
-    def __init__(self, certificate: Any, key: Any, *, clients: "Authority | None" = None, demands: bool = False):
+    def __init__(
+        self,
+        certificate: Any,
+        key: Any,
+        *,
+        clients: "Authority | None" = None,
+        demands: bool = False,
+        host: str = "127.0.0.1",
+    ):
         super().__init__()
+        self._host = host
         self.behaviour = "good"
         self.seen: list[dict[str, Any]] = []
         self._clients = clients
@@ -46,7 +55,7 @@ class ApiServer(Resource):
         if trusted and not self._demands:
             context = options.getContext()
             context.set_verify(SSL.VERIFY_PEER, lambda connection, certificate, number, depth, good: bool(good))
-        self._port = reactor.listenSSL(self._number, Site(self), options, interface="127.0.0.1")
+        self._port = reactor.listenSSL(self._number, Site(self), options, interface=self._host)
         self._number = self._port.getHost().port
         return self
 
@@ -56,7 +65,7 @@ class ApiServer(Resource):
 
     @property
     def url(self) -> str:
-        return f"https://127.0.0.1:{self._number}"
+        return f"https://{self._host}:{self._number}"
 
     def render_GET(self, request: Any) -> Any:
         authorization = request.getHeader("authorization") or ""
