@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 
 from k3net.model.verdict import ROUNDS
 
+_LEAST_LOSSY = 2
+
 
 def mask_of(bits: Iterable[int], size: int) -> int:
     """The integer with these bits (all below `size`) set."""
@@ -74,7 +76,7 @@ class _Part:
 class Marks:
     """A row at one moment: masks of targets by protocol (icmp, tcp), then by age, the last result first.
 
-    `loss` is (sent, lost) of the targets that lost packets, over the results remembered.
+    `loss` is (sent, lost) of the targets that lost packets in two results or more of those remembered.
     """
 
     measured: tuple[tuple[int, ...], ...]
@@ -185,11 +187,23 @@ class Row:
 
     def marks(self) -> "Marks":
         """What is known now; it does not change with the row."""
-        loss = {
-            bit: (sum(sent for sent, _ in results), sum(lost for _, lost in results))
-            for bit, results in self._loss.items()
-        }
+        loss = {bit: told for bit, results in self._loss.items() if (told := _lossy(results)) is not None}
         return Marks(tuple(map(tuple, self._measured)), tuple(map(tuple, self._failed)), loss)
+
+
+def _lossy(results: "list[tuple[int, int]]") -> "tuple[int, int] | None":
+    """(sent, lost) of a pair that loses packets again and again; None of one that was cut off, or lost some once.
+
+    Results that lost everything, two or more in a row, are those of an outage, and so are its edges beside them.
+    """
+    dead = [lost == sent for sent, lost in results]
+    outage = {at for at in range(1, len(dead)) if dead[at - 1] and dead[at]}
+    outage |= {at - 1 for at in outage}
+    edges = {at + step for at in outage for step in (-1, 1)}
+    left = [result for at, result in enumerate(results) if at not in outage | edges]
+    if sum(0 < lost < sent for sent, lost in left) < _LEAST_LOSSY:
+        return None
+    return sum(sent for sent, _ in left), sum(lost for _, lost in left)
 
 
 class Total:

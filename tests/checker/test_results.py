@@ -89,7 +89,9 @@ def test_packets_are_counted_and_a_lossy_pair_is_remembered() -> None:
     assert (counts.sent, counts.received) == (6, 5)
     row = results.row(a, "host")
     assert row is not None
-    assert row.marks().loss == {b.bit: (3, 1)}
+    assert row.marks().loss == {}
+    results.take(a, "host", "10.0.0.0", [result(1, sent=3, received=2, loss=1 / 3)], 1.0)
+    assert row.marks().loss == {b.bit: (6, 2)}
 
 
 def test_a_target_tested_in_turn_keeps_its_cell_until_it_is_tested_again() -> None:

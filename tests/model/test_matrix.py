@@ -90,21 +90,43 @@ def test_targets_that_nobody_knows_count_until_the_next_report() -> None:
     assert row.summary() == Summary(tests=1, failed=0, seconds=1.0)
 
 
-def test_loss_is_that_of_the_rounds_remembered_and_then_forgotten() -> None:
+LOST = {"all": (findings({0: (False, True)}), (3, 3)), "none": (findings({0: (True, True)}), (3, 0))}
+LOST |= {word: (findings({0: (True, True)}, loss={0: (3, n)}), (3, n)) for word, n in (("one", 1), ("two", 2))}
+
+
+@pytest.mark.parametrize(
+    ("rounds_of_it", "told"),
+    [
+        (["one"], None),
+        (["one", "none", "none"], None),
+        (["one", "none", "one"], (9, 2)),
+        (["one", "one", "one", "one"], (12, 4)),
+        (["two", "all", "one"], (9, 6)),
+        (["one", "all", "all", "two"], None),
+        (["one", "one", "all", "all"], None),
+        (["all", "all", "two", "none", "none"], None),
+        (["one", "one", "none", "none", "none"], None),
+    ],
+)
+def test_loss_is_what_is_lost_again_and_again_and_neither_once_nor_in_an_outage(rounds_of_it, told) -> None:
     row = Row()
-    row.take(findings({0: (True, True)}, loss={0: (3, 1)}), 0.0)
-    row.take(findings({0: (True, True)}), 1.0)
-    assert row.marks().loss == {0: (6, 1)}
-    for at in range(2, 2 + ROUNDS):
-        row.take(findings({0: (True, True)}), float(at))
+    for at, word in enumerate(rounds_of_it):
+        row.take(LOST[word][0], float(at))
+    assert row.marks().loss == ({} if told is None else {0: told})
+
+
+def test_loss_is_forgotten_when_there_is_no_more_of_it() -> None:
+    row = Row()
+    for at, word in enumerate(["one", "one", *["none"] * ROUNDS]):
+        row.take(LOST[word][0], float(at))
     assert row.marks().loss == {}
 
 
-def test_a_target_that_lost_everything_once_counts_where_it_lost_some_before() -> None:
+def test_loss_is_forgotten_with_its_target() -> None:
     row = Row()
-    row.take(findings({0: (True, True)}, loss={0: (3, 2)}), 0.0)
-    row.take(findings({0: (False, True)}), 1.0)
-    assert row.marks().loss == {0: (6, 5)}
+    for at in range(2):
+        row.take(LOST["one"][0], float(at))
+    assert row.marks().loss == {0: (6, 2)}
     row.forget(1)
     assert row.marks().loss == {}
 

@@ -250,6 +250,32 @@ def test_a_round_of_other_nodes_is_no_evidence():
     assert [each.kind for each in verdicts({"host": link}, earlier=[Round({"host": link})] * 3)] == ["one-way"]
 
 
+SLOW = ("service node", "dns node")  # one result a round: withdrawn as slowly as they are told
+
+
+@pytest.mark.parametrize("kind", [each for each in KINDS if each not in SLOW])
+def test_a_fault_that_is_over_leaves_no_word_of_it(kind):
+    for seed in range(3):
+        broken_ones = planted([kind], Random(seed), count=12, noise=0)[0]
+        healthy = planted([], Random(seed), count=12, noise=0)[0]
+        assert read([healthy[0], *broken_ones[:3]]) == (), seed
+
+
+@pytest.mark.parametrize("kind", ["host port", "host icmp", "pod port", "host inbound"])
+def test_a_fault_that_is_over_for_nearly_all_is_no_fault_of_their_links(kind):
+    broken_ones = planted([kind], Random(1), count=12, noise=0)[0]
+    healthy = planted([], Random(1), count=12, noise=0)[0][0]
+    newest = Round(
+        {
+            name: Picture(of.nodes, of.measured, (*broken_ones[0].pictures[name].failed[:2], *of.failed[2:]))
+            for name, of in healthy.pictures.items()
+        },
+        healthy.services,
+    )
+    found = read([newest, *broken_ones[:3]])
+    assert sum(len(verdict.links) for verdict in found) <= 2, found
+
+
 @pytest.mark.parametrize(
     ("make", "text"),
     [

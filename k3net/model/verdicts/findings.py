@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 
 from k3net.model.verdicts.links import Links, Pair, find_links
 from k3net.model.verdicts.loss import Loss, find_loss
-from k3net.model.verdicts.matrix import PROTOCOLS, Layer, Matrix
+from k3net.model.verdicts.matrix import PROTOCOLS, Layer, Matrix, layer_of
 from k3net.model.verdicts.ports import Ports, find_ports
 from k3net.model.verdicts.shape import Shape, shape_of
 
@@ -41,6 +41,7 @@ def find(
     """
     if beneath:
         rounds = [layer.without(beneath.cells) for layer in rounds]
+    rounds = [rounds[0], *map(_past, rounds[1:])]
     path = rounds[0].path
     size = len(path.measured)
     shape = shape_of(path)
@@ -69,6 +70,13 @@ def find(
         loss=Loss() if known.everything else find_loss(counts, rest, dead | set(known.links), known.nodes),
         cells=[large | small for large, small in zip(shape.explained, cells, strict=True)],
     )
+
+
+def _past(layer: Layer) -> Layer:
+    """An older round without what was larger than a link then: the newest one tells of it, or it is over."""
+    layer = layer.without(shape_of(layer.path).explained)
+    size = len(layer.path.measured)
+    return layer_of(_samples(layer, {protocol: found.cells(size) for protocol, found in find_ports(layer).items()}))
 
 
 def _along(other: Sequence[Layer], shape: Shape) -> list[list[Matrix]]:

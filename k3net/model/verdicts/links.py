@@ -82,6 +82,9 @@ def _candidates(rounds: Samples) -> list[int]:
 def _judge(links: Links, pair: Pair, rounds: Samples, along: Samples, usual: tuple[int, float]) -> None:
     """Add the pair to `links` if its newest results suffice, or with the older ones, or with those `along`."""
     back = (pair[1], pair[0])
+    tests_out, failed_out, tests_in, failed_in = next(_depths(rounds, pair))
+    if tests_out and tests_in and not failed_out + failed_in:
+        return  # whatever was, it is over
     for tests_out, failed_out, tests_in, failed_in in _depths(rounds, pair):
         out, into = (tests_out, failed_out), (tests_in, failed_in)
         kind = _kind(out, into, (0, 0), (0, 0), usual)

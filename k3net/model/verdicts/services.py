@@ -68,7 +68,10 @@ def _on_nodes(
     sets: Sequence[int],
 ) -> None:
     """Add the nodes for which the services `names` fail together, by the newest rounds that suffice."""
-    seen = [[getattr(services[name], what) for name in names if name in services] for services in rounds]
+    seen = [[getattr(services[name], what) for name in names if name in services] for services in rounds[:1]]
+    for services in rounds[1:]:
+        over = _everywhere(what, services, able, sets)  # it is not now, and was nothing of the node's
+        seen.append([getattr(services[name], what) for name in names if name in services and name not in over])
     for measured, failed in seen[0]:
         able &= _served(measured, failed, sets)
     suspects = 0
