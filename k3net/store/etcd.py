@@ -13,6 +13,7 @@ from k3net.store import records
 from k3net.store.etcd_claims import EtcdClaims
 from k3net.store.etcd_clusters import EtcdClusters
 from k3net.store.etcd_rpc import Login, TooLarge, Wire, rpc
+from k3net.store.etcd_snapshots import HEAD, EtcdSnapshots
 from k3net.store.guard import judge
 from k3net.store.interface import Conflict, Done, Found, IStore, Listing, Outcome, Outcomes, Refused
 
@@ -29,7 +30,7 @@ _NEVER = -1
 
 
 @implementer(IStore)
-class EtcdStore(EtcdClusters, EtcdClaims):
+class EtcdStore(EtcdClusters, EtcdClaims, EtcdSnapshots):
     """Key `/kubernetes//v1/Node/<name>` holds a Node's JSON, and `/k3net/id` the store's id.
 
     The number in a version is etcd's `mod_revision`. A revision belongs to one transaction of the whole cluster, so
@@ -84,7 +85,7 @@ class EtcdStore(EtcdClusters, EtcdClaims):
         try:
             answers = [*self._wire.each(_range(IDENTITY, b"", 0, 1))]
             self._read([IDENTITY])
-            self._write([(NODES + b"k3net-check", _NEVER, ""), (IDENTITY, _NEVER, "")])
+            self._write([(key, _NEVER, "") for key in (NODES + b"k3net-check", IDENTITY, HEAD + b"k3net-check")])
             wrong = records.complaint(self.list())
         except StoreUnavailable as error:
             return str(error)

@@ -16,6 +16,7 @@ from k3net.store.guard import judge
 from k3net.store.interface import Done, Found, IStore, Listing, Outcome, Outcomes
 from k3net.store.memory_claims import MemoryClaims
 from k3net.store.memory_clusters import MemoryClusters, SharedClusters
+from k3net.store.memory_snapshots import MemorySnapshots
 
 
 @dataclass
@@ -27,11 +28,12 @@ class Shared:
     texts: dict[str, tuple[int, bytes]] = field(default_factory=dict)
     clusters: SharedClusters = field(default_factory=SharedClusters)
     claims: dict[str, Claim] = field(default_factory=dict)
+    snapshots: dict[str, tuple[float, bytes]] = field(default_factory=dict)
     lock: Lock = field(default_factory=Lock)
 
 
 @implementer(IStore)
-class MemoryStore(MemoryClusters, MemoryClaims):
+class MemoryStore(MemoryClusters, MemoryClaims, MemorySnapshots):
     """Keeps texts, as the others do, so that nobody's later change of a manifest reaches what is stored."""
 
     def __init__(self, shared: Shared | None = None):

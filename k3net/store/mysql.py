@@ -17,6 +17,7 @@ from k3net.store.mysql_clusters import MysqlClusters
 from k3net.store.mysql_faults import Fault, Overtaken
 from k3net.store.mysql_rows import SELECT, Row
 from k3net.store.mysql_server import Login, Server, Session
+from k3net.store.mysql_snapshots import MysqlSnapshots
 
 _MOST_STEPS = 200
 """In a transaction."""
@@ -24,7 +25,7 @@ _LONGEST_UID = 255
 
 
 @implementer(IStore)
-class MysqlStore(MysqlClusters, MysqlClaims):
+class MysqlStore(MysqlClusters, MysqlClaims, MysqlSnapshots):
     """A row of table `k8s_core_v1_node` holds a Node, and the only row of `k3net_meta` the store's id.
 
     Each write is one statement whose condition is what was read: the digest of the whole row, which is the second part

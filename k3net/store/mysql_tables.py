@@ -10,6 +10,8 @@ from k3net.store.mysql_server import Session
 META = "k3net_meta"
 CLAIMS = "k3net_pod_cidrs"
 """Made by k3net.store.mysql_claims."""
+SNAPSHOTS = "k3net_snapshots"
+"""Made by k3net.store.mysql_snapshots."""
 
 _NODES = f"""
 create table if not exists {TABLE} (
@@ -51,7 +53,7 @@ def prepare(session: Session) -> None:
 def examine(session: Session) -> None:
     """Ask for every right that k3net needs, and leave nothing behind; Fault or Unfit says what is missing."""
     present = is_there(session)
-    for table in (META, CLAIMS) if present else (TABLE, META, CLAIMS):
+    for table in (META, CLAIMS, SNAPSHOTS) if present else (TABLE, META, CLAIMS, SNAPSHOTS):
         if not session.rows(_IS_TABLE, (table,)):
             for statement in _ASKING:
                 _ask(session, statement.format(table=table))

@@ -18,6 +18,7 @@ from k3net.store.guard import judge, only_beats
 from k3net.store.interface import Done, Found, IStore, Listing, Outcome, Outcomes
 from k3net.store.sqlite_claims import SqliteClaims
 from k3net.store.sqlite_clusters import SqliteClusters
+from k3net.store.sqlite_snapshots import SqliteSnapshots
 
 LAYOUT = 1
 
@@ -51,7 +52,7 @@ _MEANINGS = {
 
 
 @implementer(IStore)
-class SqliteStore(SqliteClusters, SqliteClaims):
+class SqliteStore(SqliteClusters, SqliteClaims, SqliteSnapshots):
     """Table `nodes` holds name, manifest (the JSON text) and version; `meta` the store's id, layout and last version.
 
     The file is opened by the first call, anew after any error, and when another file has taken its place.

@@ -19,12 +19,13 @@ from k3net.services import Dependency
 from k3net.store.interface import Found, Listing, OpenDriver, Outcomes
 from k3net.store.threaded_claims import ThreadedClaims
 from k3net.store.threaded_clusters import ThreadedClusters
+from k3net.store.threaded_snapshots import ThreadedSnapshots
 
 _WRITES = frozenset({"apply", "write_cluster", "add_receipts"})
 _UNREPEATED = 10.0
 
 
-class ThreadedStore(ThreadedClusters, ThreadedClaims, Service):
+class ThreadedStore(ThreadedClusters, ThreadedClaims, ThreadedSnapshots, Service):
     """The verbs of IStore as Deferreds; `open_driver()` is called in the thread, again by each call until it succeeds.
 
     A call that takes longer than `deadline` seconds fails with StoreUnavailable, its outcome unknown; while it hangs,
