@@ -32,6 +32,7 @@ NAMES = (
     "pings",
     "export",
     "clusters",
+    "broadcast",
     "pod_cidr",
 )
 LONGEST = 180
