@@ -107,6 +107,7 @@ def test_a_right_that_is_missing_is_named_when_there_are_tables(mariadb, databas
     owner = open_mysql()
     owner.identity()
     owner.claims()
+    owner.snapshots()
     [done] = owner.apply([Create(node("n1"))])
     user = mariadb.user_with(rights, f"{database}.*")
     store = open_mysql(mariadb.login(database, user=user))
@@ -121,6 +122,7 @@ def test_three_rights_are_enough_where_the_tables_are(mariadb, database, open_my
     owner = open_mysql()
     owner.identity()
     owner.claims()
+    owner.snapshots()
     store = open_mysql(mariadb.login(database, user=mariadb.user_with("select, insert, update", f"{database}.*")))
     [done] = store.apply([Create(node("n1"))])
     assert kinds(store.apply([Update(node("n1", a="b"), done.version)])) == [Done]
