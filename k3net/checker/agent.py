@@ -4,7 +4,6 @@ from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime, timezone
 from typing import Any, NamedTuple
 
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from twisted.application.service import Service
 from twisted.internet.defer import (
     Deferred,
@@ -14,11 +13,12 @@ from twisted.internet.defer import (
     maybeDeferred,
 )
 
+from k3net.checker.account import Account
 from k3net.checker.calls import Server, ServerError
 from k3net.checker.findings import connectivity, service_connectivity
 from k3net.checker.wire import ConnectivityResult, Heartbeat, Report, ServiceReport
 from k3net.log import make_logger
-from k3net.model.mesh import targets
+from k3net.model.mesh import Mesh
 from k3net.model.result import ProbeResult
 from k3net.services import Dependency, Periodic
 
@@ -27,6 +27,8 @@ _PACKETS = 3
 _SPACING = 0.25
 _PATIENCE = 1.0
 _AT_ONCE = 256
+_PARTING = 2.0
+_LEAST = 1.0
 
 Probe = Callable[..., "Deferred[ProbeResult]"]
 
@@ -56,7 +58,8 @@ class Agent(Service):
     """Heartbeats every `heartbeat` seconds with jitter, and every `every` seconds a round of tests, the first at once.
 
     A round tests its hosts, pods and service at the same time, 256 targets at once, and posts one report for each of
-    these layers. While the server gives no lists, the last ones count. Stopping ends the round where it is.
+    these layers. While the server gives no lists, the last ones count. Stopping ends the round where it is, and says
+    goodbye.
     `ping(address, count, interval, timeout)` keeps its own pace; `connect` and `resolve` are probes of k3net.probes.
     """
 
@@ -82,14 +85,10 @@ class Agent(Service):
         self._connect = connect
         self._resolve = resolve
         self._wall = wall
-        self._every = every
+        self._mesh = Mesh(aims.full_mesh_limit, aims.neighbours, max(1, aims.neighbours))
+        self._account = Account(reactor, self._mesh, every)
         self._slots = DeferredSemaphore(_AT_ONCE)
         self._listed: dict[str, tuple[str, ...]] = {"hosts": (), "pods": ()}
-        self._rounds = 0
-        self._overruns = 0
-        self._took: float | None = None
-        self._tested: dict[str, int] = {}
-        self._unmeasured: dict[str, int] = {}
         self._log = make_logger()
         self._heartbeat = Periodic(reactor, heartbeat, self._beat, name="checker heartbeat", jitter=_JITTER)
         self._going: Deferred[None] | None = None
@@ -103,35 +102,15 @@ class Agent(Service):
 
     @property
     def alarms(self) -> Iterator[str]:
-        if self._took is not None and self._took > self._every:
-            yield f"checker: the last round took {self._took:.0f} s, of {self._every:g} s that it has"
-        for layer, count in self._unmeasured.items():
-            if count:
-                yield f"checker: {count} tests of {layer} could not be measured from here"
+        return self._account.alarms
 
     @property
     def dependencies(self) -> "tuple[Dependency, ...]":
         return (Dependency("checker-server", self._heartbeat.failing_since, self._heartbeat.last_error),)
 
     @property
-    def collectors(self) -> "tuple[Agent, ...]":
-        return (self,)
-
-    def describe(self) -> "list[Metric]":
-        return []
-
-    def collect(self) -> Iterator[Metric]:
-        yield CounterMetricFamily("k3net_checker_rounds", "Rounds of tests.", value=self._rounds)
-        yield CounterMetricFamily("k3net_checker_overruns", "Rounds that took longer than they have.", self._overruns)
-        if self._took is not None:
-            yield GaugeMetricFamily("k3net_checker_round_seconds", "Time that the last round took.", self._took)
-        tested = GaugeMetricFamily(
-            "k3net_checker_round_tests", "Tests of the last round.", labels=["layer", "measured"]
-        )
-        for layer, count in self._tested.items():
-            tested.add_metric([layer, "true"], count)
-            tested.add_metric([layer, "false"], self._unmeasured[layer])
-        yield tested
+    def collectors(self) -> "tuple[Account, ...]":
+        return (self._account,)
 
     # Lifecycle
 
@@ -147,13 +126,21 @@ class Agent(Service):
         if self._going is not None:
             self._going.cancel()
         yield gatherResults(stopped)
+        if self._heartbeat.last_success is not None:
+            yield self._say_goodbye()
 
     # Heartbeats
 
+    def _beat(self, *, goodbye: bool = False) -> Any:
+        return self._server.beat(Heartbeat(**self._identity._asdict(), timestamp=self._now(), goodbye=goodbye))
+
     @inlineCallbacks
-    def _beat(self):
-        now = datetime.fromtimestamp(self._wall(), timezone.utc)
-        yield self._server.beat(Heartbeat(**self._identity._asdict(), timestamp=now))
+    def _say_goodbye(self):
+        """So that nobody takes a machine that is drained for one that is down."""
+        try:
+            yield self._within(_PARTING, self._beat(goodbye=True))
+        except ServerError as error:
+            self._log.info("the checker's server did not hear the goodbye: {error}", error=error)
 
     # A round
 
@@ -166,12 +153,12 @@ class Agent(Service):
             if self.running:  # else it was cut short
                 raise
         finally:
+            self._account.ended()
             self._going = None
 
     @inlineCallbacks
     def _go_round(self):
-        begun = self._reactor.seconds()
-        number, self._rounds = self._rounds, self._rounds + 1
+        number = self._account.began()
         me, aims = self._identity, self._aims
         layers = [
             self._layer("hosts", me.node_ip, aims.test_port, self._server.hosts, number),
@@ -180,42 +167,45 @@ class Agent(Service):
         if aims.service_name:
             layers.append(self._service())
         troubles = yield gatherResults([each.addErrback(_kept) for each in layers], consumeErrors=True)
-        self._took = self._reactor.seconds() - begun
-        if self._took > self._every:
-            self._overruns += 1
-            self._log.warn(
-                "a round of tests took {took:.1f} s, more than its {every:g} s", took=self._took, every=self._every
-            )
         for trouble in filter(None, troubles):
             raise trouble
 
     @inlineCallbacks
     def _layer(self, layer: str, own: str, port: int, listed: Callable[[], Any], number: int):
         """Test and tell; when the server cannot be asked the targets are those of the last time. Raises ServerError."""
-        trouble = None
-        try:
-            self._listed[layer] = yield listed()
-        except ServerError as error:
-            trouble = error
-        wanted = targets(own, self._listed[layer], number, self._aims.full_mesh_limit, self._aims.neighbours)
-        found = yield self._tested_all(own, wanted, port)
+        trouble = yield self._list(layer, own, listed)
+        found = yield self._tested_all(own, self._mesh.targets(own, self._listed[layer], number), port)
+        self._account.found(layer, found)
         measured = [each for each in found if each is not None]
-        self._tested[layer], self._unmeasured[layer] = len(measured), len(found) - len(measured)
-        if any(_failed(each) for each in measured):
-            measured = yield self._without_departed(layer, listed, measured)
+        if any(_failed(each) for each in measured) and not (yield self._list(layer, own, listed)):
+            there = set(self._listed[layer])  # who left while the round was under way is not told as down
+            measured = [each for each in measured if each.target_ip in there]
         if measured:
-            yield self._server.take(layer, Report(own, measured))
+            yield self._in_time(self._server.take(layer, Report(own, measured)))
         if trouble is not None:
             raise trouble
 
     @inlineCallbacks
-    def _without_departed(self, layer: str, listed: Callable[[], Any], found: Sequence[ConnectivityResult]):
-        """Who left while the round was under way is not told as down."""
+    def _list(self, layer: str, own: str, listed: Callable[[], Any]):
+        """Whom the layer has now; the result is None, or why the server did not say."""
         try:
-            self._listed[layer] = there = yield listed()
-        except ServerError:
-            return found
-        return [each for each in found if each.target_ip in set(there)]
+            self._listed[layer] = yield self._in_time(listed())
+        except ServerError as error:
+            return error
+        self._account.expect(layer, {*self._listed[layer]} - {own})
+        return None
+
+    def _in_time(self, asked: "Deferred[Any]") -> "Deferred[Any]":
+        """What the server answers while the round has time for it: no round falls behind because of the server."""
+        return self._within(max(_LEAST, self._account.left), asked)
+
+    def _within(self, seconds: float, asked: "Deferred[Any]") -> "Deferred[Any]":
+        """The answer of the server; a ServerError when it takes longer."""
+
+        def late(*_: Any) -> Any:
+            raise ServerError(f"no answer within {seconds:.0f} s", may_pass=True)
+
+        return asked.addTimeout(seconds, self._reactor, late)
 
     def _tested_all(self, own: str, wanted: Sequence[str], port: int) -> "Deferred[Any]":
         return gatherResults([self._slots.run(self._pair, own, target, port) for target in wanted], consumeErrors=True)
@@ -236,9 +226,9 @@ class Agent(Service):
             ping, tcp = yield self._both(dns.facts["addresses"][0], aims.service_port)
         took = self._reactor.seconds() - begun
         found = service_connectivity(me.pod_ip, aims.service_name, aims.service_port, dns, ping, tcp, took, self._now())
-        self._tested["service"], self._unmeasured["service"] = int(found is not None), int(found is None)
+        self._account.found("service", [found])
         if found is not None:
-            yield self._server.take("service", ServiceReport(me.pod_ip, found))
+            yield self._in_time(self._server.take("service", ServiceReport(me.pod_ip, found)))
 
     def _both(self, target: str, port: int) -> "Deferred[Any]":
         """The results of ICMP and TCP, at the same time."""

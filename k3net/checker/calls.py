@@ -3,6 +3,7 @@
 import random
 from collections.abc import Callable
 from ipaddress import ip_address
+from itertools import chain, islice
 from typing import Any
 
 import msgspec
@@ -38,10 +39,12 @@ class ServerError(K3netError):
 
 class _Hosts(Struct, frozen=True):
     host_ips: "list[str] | None" = None
+    silent: "list[str] | None" = None
 
 
 class _Pods(Struct, frozen=True):
     pod_ips: "list[str] | None" = None
+    silent: "list[str] | None" = None
 
 
 class Server:
@@ -75,15 +78,15 @@ class Server:
 
     @inlineCallbacks
     def hosts(self):
-        """The addresses of the hosts that have a live agent, in order."""
-        answer = yield self._tried("GET", "/api/v1/hosts")
-        return _addresses(_read(answer, _Hosts).host_ips)
+        """The addresses of the hosts that have a live agent, in order, and of those whose agent fell silent."""
+        said = _read((yield self._tried("GET", "/api/v1/hosts")), _Hosts)
+        return _addresses(said.host_ips, said.silent)
 
     @inlineCallbacks
     def pods(self):
-        """The addresses of the live agents' pods, in order."""
-        answer = yield self._tried("GET", "/api/v1/pods")
-        return _addresses(_read(answer, _Pods).pod_ips)
+        """The addresses of the live agents' pods, in order, and of those that fell silent."""
+        said = _read((yield self._tried("GET", "/api/v1/pods")), _Pods)
+        return _addresses(said.pod_ips, said.silent)
 
     @inlineCallbacks
     def take(self, layer: str, report: "Report | ServiceReport"):
@@ -135,10 +138,10 @@ def _read(answer: Response, shape: Any) -> Any:
         raise ServerError(str(error), may_pass=False) from None
 
 
-def _addresses(found: "list[str] | None") -> tuple[str, ...]:
+def _addresses(*found: "list[str] | None") -> tuple[str, ...]:
     """Those that are IP addresses, each once, in their shortest form; at most 10,000 of them."""
     kept: dict[str, None] = {}
-    for text in (found or [])[:MOST_TARGETS]:
+    for text in islice(chain.from_iterable(filter(None, found)), MOST_TARGETS):
         try:
             kept[str(ip_address(text))] = None
         except ValueError:

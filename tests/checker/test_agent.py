@@ -21,10 +21,12 @@ class Told:
     def __init__(self):
         self.lists = {"hosts": ("10.0.0.1", "10.0.0.2"), "pods": ("10.244.0.1", "10.244.0.2")}
         self.beats, self.reports = [], {"hosts": [], "pods": [], "service": []}
-        self.away = False
+        self.away = self.mute = False
         self.after_listing = lambda: None
 
     def _answer(self, value=None):
+        if self.mute:
+            return Deferred()
         return fail(ServerError("refused", may_pass=True)) if self.away else succeed(value)
 
     def beat(self, heartbeat):
@@ -52,7 +54,7 @@ class AgentTests(SynchronousTestCase):
     def setUp(self):
         self.clock, self.server = Clock(), Told()
         self.down, self.unmeasured, self.pinged, self.hanging = set(), set(), [], []
-        self.hangs = False
+        self.hangs = self.unpinged = False
 
     def started(self, aims=AIMS, **more):
         agent = Agent(
@@ -84,6 +86,8 @@ class AgentTests(SynchronousTestCase):
 
     def ping(self, address, count, interval, timeout):
         self.pinged.append(address)
+        if self.unpinged:
+            return succeed(ProbeResult(address, "icmp", None, 0.0, reason="not permitted"))
         return self.result(address, "icmp")
 
     def connect(self, reactor, target, timeout):
@@ -94,6 +98,13 @@ class AgentTests(SynchronousTestCase):
         facts = {"addresses": ("10.96.0.7",)} if ok else {}
         return succeed(ProbeResult(name, "dns", ok, 0.0, reason="" if ok else "NXDOMAIN", facts=facts))
 
+    def metric(self, agent, name, layer=None):
+        """The value of a metric that has one of that layer, or one at all."""
+        [collector] = agent.collectors
+        [family] = [family for family in collector.collect() if family.name == name]
+        [value] = [each.value for each in family.samples if each.labels.get("layer") == layer]
+        return value
+
     def loops(self, agent):
         return {loop.name: loop for loop in agent.loops}
 
@@ -101,6 +112,7 @@ class AgentTests(SynchronousTestCase):
         self.started()
         beat = self.server.beats[0]
         self.assertEqual((beat.node_ip, beat.pod_ip, beat.pod_name), ("10.0.0.1", "10.244.0.1", "agent-1"))
+        self.assertEqual((beat.node_name, beat.namespace, beat.goodbye), ("edge-1", "k3net", False))
         self.assertEqual(beat.timestamp, datetime.fromtimestamp(WALL, timezone.utc))
         self.clock.pump([0.5] * 24)
         self.assertIn(len(self.server.beats), (3, 4))
@@ -130,6 +142,47 @@ class AgentTests(SynchronousTestCase):
         self.server.after_listing = lambda: self.server.lists.update({"hosts": ("10.0.0.1",), "pods": ("10.244.0.1",)})
         self.started()
         self.assertEqual(self.server.reports["hosts"], [])
+
+    def test_who_leaves_is_nobody_whose_test_is_missed(self):
+        self.server.lists["hosts"] = ("10.0.0.1", "10.0.0.2", "10.0.0.3")
+        agent = self.started(every=10.0)
+        self.down = {"10.0.0.3"}
+        self.server.lists["hosts"] = ("10.0.0.1", "10.0.0.2")
+        self.clock.pump([1] * 40)
+        self.assertEqual({each.target_ip for each in self.server.reports["hosts"][-1].results}, {"10.0.0.2"})
+        self.assertEqual(list(agent.alarms), [])
+        self.assertLess(self.metric(agent, "k3net_checker_agent_oldest_pair_age_seconds", "hosts"), 12)
+
+    def test_it_publishes_how_many_of_the_others_it_covers_and_how_old_the_oldest_pair_is(self):
+        agent = self.started(every=10.0)
+        self.clock.advance(3)
+        self.assertEqual(self.metric(agent, "k3net_checker_agent_coverage_ratio", "hosts"), 1.0)
+        self.assertEqual(self.metric(agent, "k3net_checker_agent_oldest_pair_age_seconds", "hosts"), 3.0)
+        self.unmeasured = {"10.0.0.2"}
+        self.clock.pump([1] * 40)
+        self.assertEqual(self.metric(agent, "k3net_checker_agent_coverage_ratio", "hosts"), 0.0)
+        self.assertEqual(self.metric(agent, "k3net_checker_agent_coverage_ratio", "pods"), 1.0)
+        self.assertEqual(self.metric(agent, "k3net_checker_agent_oldest_pair_age_seconds", "hosts"), 43.0)
+
+    def test_in_a_large_fleet_all_are_covered_within_the_stated_rounds(self):
+        self.server.lists["hosts"] = tuple(f"10.0.{i // 200}.{i % 200 + 1}" for i in range(100))
+        agent = self.started(AIMS._replace(full_mesh_limit=20), every=10.0)
+        shares = []
+        for _ in range(12):
+            shares.append(self.metric(agent, "k3net_checker_agent_coverage_ratio", "hosts"))
+            self.clock.pump([1] * 10)
+        self.assertLess(shares[0], 0.25)
+        self.assertEqual(shares[-1], 1.0)
+
+    def test_without_a_ping_the_port_is_told_and_the_operator_too(self):
+        self.unpinged = True
+        agent = self.started()
+        found = self.server.reports["hosts"][0].results[0]
+        self.assertEqual((found.ping_status, found.port_status, found.loss), ("reachable", {"22": "open"}, None))
+        self.assertIn("1 tests of hosts were done without a ping: 'icmp: not permitted'", next(iter(agent.alarms)))
+        self.unpinged = False
+        self.clock.pump([1] * 70)
+        self.assertEqual(list(agent.alarms), [])
 
     def test_what_could_not_be_measured_is_no_result_but_an_alarm(self):
         self.unmeasured = {"10.0.0.2"}
@@ -174,8 +227,26 @@ class AgentTests(SynchronousTestCase):
         for done, found in self.hanging:
             done.callback(found)
         self.assertIn("took 15 s, of 10 s", " ".join(agent.alarms))
-        metrics = {metric.name: metric for metric in agent.collect()}
-        self.assertEqual(metrics["k3net_checker_overruns"].samples[0].value, 1)
+        self.assertEqual(self.metric(agent, "k3net_checker_overruns"), 1)
+        self.clock.pump([1] * 12)
+        self.assertEqual(list(agent.alarms), [])
+        self.assertEqual(self.metric(agent, "k3net_checker_overruns"), 1)
+
+    def test_a_round_under_way_that_has_overrun_is_told_before_it_ends(self):
+        self.hangs = True
+        agent = self.started(every=10.0)
+        self.clock.advance(9)
+        self.assertEqual(list(agent.alarms), [])
+        self.clock.advance(4)
+        self.assertIn("under way has taken 13 s, of 10 s", " ".join(agent.alarms))
+
+    def test_a_server_that_never_answers_does_not_make_a_round_fall_behind(self):
+        agent = self.started(every=10.0)
+        self.server.mute = True
+        self.pinged.clear()
+        self.clock.pump([1] * 60)
+        self.assertGreaterEqual(self.pinged.count("10.0.0.2"), 4)
+        self.assertIn("no answer within", self.loops(agent)["checker round"].last_error)
 
     def test_in_a_large_fleet_each_round_has_other_targets_beside_its_neighbours(self):
         self.server.lists["hosts"] = tuple(f"10.0.{i // 200}.{i % 200 + 1}" for i in range(1000))
@@ -186,6 +257,30 @@ class AgentTests(SynchronousTestCase):
         self.assertTrue(all(len(each) <= 20 for each in rounds))
         self.assertGreaterEqual(len(rounds[0] & rounds[1]), 10)
         self.assertGreater(len(set.union(*rounds)), 40)
+
+    def test_its_last_word_is_a_goodbye(self):
+        agent = self.started()
+        stopped = []
+        agent.stopService().addCallback(stopped.append)
+        self.assertEqual([beat.goodbye for beat in self.server.beats], [False, True])
+        self.assertEqual(len(stopped), 1)
+        self.clock.pump([1] * 20)
+        self.assertEqual(len(self.server.beats), 2)
+
+    def test_a_server_that_never_answers_does_not_keep_it_from_stopping(self):
+        agent = self.started()
+        self.server.mute = True
+        stopped = []
+        agent.stopService().addCallback(stopped.append)
+        self.assertEqual(stopped, [])
+        self.clock.advance(2)
+        self.assertEqual(len(stopped), 1)
+
+    def test_one_that_was_never_heard_says_no_goodbye(self):
+        self.server.away = True
+        agent = self.started()
+        agent.stopService()
+        self.assertEqual([beat.goodbye for beat in self.server.beats], [False])
 
     def test_stopping_ends_a_round_that_hangs(self):
         self.hangs = True

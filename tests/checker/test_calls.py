@@ -36,6 +36,13 @@ class CallTests(TestCase):
         self.fake.lists["hosts"] = ["10.0.0.2", "fd00:0::1", "fd00::1", "x; rm -rf /", "10.0.0.02", ""]
         assert await self.server.hosts() == ("10.0.0.2", "fd00::1")
 
+    async def test_those_that_fell_silent_are_listed_after_those_that_live(self):
+        answers = {"hosts": {"host_ips": ["10.0.0.9"], "count": 1, "silent": ["10.0.0.2", "10.0.0.9"]}}
+        answers["pods"] = {"pod_ips": None, "silent": ["10.1.0.2"]}
+        self.fake._answer = lambda path, _: answers[path.rpartition("/")[2]]
+        assert await self.server.hosts() == ("10.0.0.9", "10.0.0.2")
+        assert await self.server.pods() == ("10.1.0.2",)
+
     async def test_a_list_of_another_shape_is_an_error_that_is_not_asked_again(self):
         self.fake.lists["pods"] = ["10.0.0.1", 7]
         self.fake._answer = lambda *_: {"pod_ips": 7}
