@@ -62,13 +62,19 @@ class ReloadCall:
                 tls=self._trust,
             )
         except FetchError as error:
-            raise CannotTell(error.reason, isinstance(error, _MAY_PASS)) from None
+            raise CannotTell(error.reason, _may_pass(error)) from None
         except BadSecret as error:
             raise CannotTell(str(error), may_pass=False) from None
         if answer.status != 200 and not (answer.status == 404 and change == "deletion"):
             said = f"{answer.status} {_message(answer)!r}"
             raise CannotTell(said, answer.status in (408, 429) or answer.status >= 500)
         return _identity(answer)
+
+
+def _may_pass(error: FetchError) -> bool:
+    """A certificate that is not believed will not be believed a second later."""
+    wrong = error.reason.startswith("TLS: ") and "closed" not in error.reason
+    return isinstance(error, _MAY_PASS) and not wrong
 
 
 def _identity(answer: Response) -> str:
