@@ -70,9 +70,6 @@ class Fleet:
 
     def start(self, at: int, env: "dict[str, str] | None" = None, **settings: Any) -> K3net:
         """Anew, if it has been started before; `settings` are of the section clusters."""
-        while len(self._hosts) <= at:
-            number = len(self._hosts)
-            self._hosts.append(self.lab.host(f"i{number}", ipv4=f"{self.address(number)}/24"))
         config = {
             "mdns": {"enabled": False},
             "node": {"register_self": False},
@@ -89,8 +86,14 @@ class Fleet:
         }
         addresses = ",".join(f"{self.address(other)}:{PORT}" for other in range(self.size))
         environ = {"INSTANCE_ADDRESSES": addresses, **(env or {})}
-        self.daemons[at] = self._hosts[at].k3net(config, env=environ, node_name=f"i{at}")
+        self.daemons[at] = self._host(at).k3net(config, env=environ, node_name=f"i{at}")
         return self.daemons[at]
+
+    def _host(self, at: int) -> Host:
+        while len(self._hosts) <= at:
+            number = len(self._hosts)
+            self._hosts.append(self.lab.host(f"i{number}", ipv4=f"{self.address(number)}/24"))
+        return self._hosts[at]
 
     def wait_ready(self, at: int) -> None:
         wait_for(lambda: self.ask(at, "GET", "/health/ready")[0] == 200, 20, f"instance {at} is ready")
@@ -165,6 +168,18 @@ class Fleet:
             yield
         finally:
             self.daemons[at].signal(signal.SIGCONT)
+
+    @contextmanager
+    def resolver(self, at: int, server: str) -> Iterator[None]:
+        """Programs that are started there ask this DNS server: ip-netns(8)."""
+        folder = Path("/etc/netns", self._host(at).namespace)
+        folder.mkdir(parents=True)
+        (folder / "resolv.conf").write_text(f"nameserver {server}\n")
+        try:
+            yield
+        finally:
+            (folder / "resolv.conf").unlink()
+            folder.rmdir()
 
     @contextmanager
     def cut_off(self, at: int) -> Iterator[None]:

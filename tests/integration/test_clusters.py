@@ -5,7 +5,8 @@ import random
 import socket
 
 import pytest
-from integration.cluster_fleet import PORT, Fleet
+from integration.cluster_fleet import PORT, STORE, Fleet
+from integration.dns_server import DnsServer, answer
 from integration.lab import Lab, wait_for
 
 ALL = range(8)
@@ -122,6 +123,26 @@ def test_a_ninth_knows_everything_when_it_is_ready(fleet):
     wait_for(lambda: fleet.knows(8) == stored, 5, "the ninth uses what is stored")
     assert fleet.said(8, "reload request") == 0
     ninth.stop()
+    del fleet.daemons[8]
+
+
+def test_one_that_finds_the_others_by_the_dns_of_a_headless_service_tells_them(fleet):
+    records = [(1, b"", socket.inet_aton(fleet.address(at))) for at in (*ALL, 8)]
+
+    def reply(query, name):
+        is_a = query[-4:-2] == b"\0\1"
+        return answer(query, *(records if is_a and name == "k3net.here.svc.cluster.local" else ()))
+
+    env = {"INSTANCE_ADDRESSES": "", "SERVICE_NAME": "k3net", "POD_NAMESPACE": "here", "POD_PORT": str(PORT)}
+    with fleet.store_host.inside(lambda: DnsServer(STORE, reply)), fleet.resolver(8, STORE):
+        ninth = fleet.start(8, env)
+        fleet.wait_ready(8)
+        status, found = fleet.ask(8, "GET", "/api/v1/instances")
+        assert (status, len({item["instance"] for item in found["items"]} - {found["own"]})) == (200, len(ALL))
+        generation = fleet.create(8, "by-dns")
+        fleet.all_know("by-dns", generation, SOON)
+        fleet.all_have("by-dns", dict.fromkeys(ALL, "delivered"), 5)
+        ninth.stop()
     del fleet.daemons[8]
 
 
