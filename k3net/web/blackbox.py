@@ -4,9 +4,10 @@ import math
 import re
 from collections.abc import Callable, Iterable, Sequence
 from ipaddress import ip_address, ip_network
-from typing import Any, Literal, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple
 from urllib.parse import urlsplit
 
+from msgspec import Meta
 from twisted.internet.defer import Deferred, TimeoutError, inlineCallbacks  # noqa: A004 - what addTimeout raises
 
 from k3net.errors import BadRequest, Forbidden, Unavailable
@@ -25,6 +26,8 @@ _MARGIN = 0.5
 _SHORTEST = 0.01
 _DNS_PORT = 53
 _LONGEST_TARGET = 2048
+TargetText = Annotated[str, Meta(min_length=1, max_length=_LONGEST_TARGET, pattern=r"^[\x21-\x7e]+$")]
+Seconds = Annotated[str, Meta(pattern=r"^(?=.*[1-9])[0-9]{1,9}(\.[0-9]{1,9})?$")]
 _HOST_AND_PORT = re.compile(r"(?:\[(?P<six>[^\[\]]+)\]|(?P<host>[^:\[\]]+))(?::(?P<port>\d{1,5}))?", re.A)
 
 
@@ -114,12 +117,13 @@ class Blackbox:
                 query={
                     "target": Parameter(
                         "an address, a peer's Node name or an allowed name; with a port, or a URL, by the module",
+                        TargetText,
                         required=True,
                     ),
                     "module": Parameter(f"without it {_USUAL}", Literal["http_2xx", "tcp_connect", "icmp", "dns"]),
                     "debug": "true: what was done, and the metrics beneath",
                 },
-                headers={"X-Prometheus-Scrape-Timeout-Seconds": "how long Prometheus waits"},
+                headers={"X-Prometheus-Scrape-Timeout-Seconds": Parameter("how long Prometheus waits", Seconds)},
                 returns="text/plain",
                 refuses=(Forbidden, Unavailable),
             )

@@ -38,8 +38,8 @@ class Cell(Struct):
     ping: str
     port_status: str
     test_duration: str
-    latency: str
-    timestamp: str
+    latency: "str | UnsetType" = UNSET
+    timestamp: "str | UnsetType" = UNSET
 
 
 class Matrix(Struct):

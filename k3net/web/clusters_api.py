@@ -17,6 +17,7 @@ from k3net.web.clusters_wire import (
     ClusterGone,
     ClusterList,
     DeliveryList,
+    ETag,
     InstanceAnswer,
     InstanceList,
     Life,
@@ -35,7 +36,7 @@ _USUAL_PAGE = 500
 _LONGEST_BODY = 2 * LONGEST_KUBECONFIG
 _ETAG = re.compile(r'"(\d{1,18})"')
 _GIVES_ETAG = {"ETag": "What If-Match takes."}
-_IF_MATCH = {"If-Match": "The ETag that the cluster must still have; * or nothing: any."}
+_IF_MATCH = {"If-Match": Parameter("the ETag that the cluster must still have; * or nothing: any", ETag)}
 
 Check = Callable[[Any], None]
 Checks = tuple[Check, ...]
@@ -278,7 +279,8 @@ class ClustersApi:
 
 def _if_match(view: RequestView) -> int:
     """The generation that the caller knows; 0 when it does not say."""
-    text = (view.header("if-match") or "*").strip()
+    given = view.header("if-match")
+    text = "*" if given is None else given.strip()
     form = _ETAG.fullmatch(text)
     if form is None and text != "*":
         raise BadRequest("If-Match: expected the ETag of a cluster, or *")

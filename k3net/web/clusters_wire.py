@@ -15,6 +15,7 @@ MOST_IN_PAGE = 1000
 
 Time = Annotated[str, Meta(description="RFC 3339.")]
 Description = Annotated[str, Meta(max_length=LONGEST_DESCRIPTION)]
+ETag = Annotated[str, Meta(pattern=r'^(\*|"[0-9]{1,18}")$')]
 Limit = Annotated[int, Meta(ge=1, le=MOST_IN_PAGE)]
 KubeConfig = Annotated[
     str, Meta(min_length=1, max_length=LONGEST_KUBECONFIG, description="YAML or JSON, as kubectl has it.")

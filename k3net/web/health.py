@@ -1,11 +1,15 @@
 """What `listen` says to the LAN: that the process lives, and who it is."""
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Annotated, Any
+
+from msgspec import Meta
 
 from k3net.errors import BadRequest
 from k3net.web import answers
 from k3net.web.resource import Parameter, RequestView, Route, Text
+
+NodeName = Annotated[str, Meta(min_length=1)]
 
 
 def health_routes(info: Callable[[], Mapping[str, Any]]) -> "list[Route]":
@@ -30,7 +34,7 @@ def probe_routes(probe: Callable[[str], Any]) -> "list[Route]":
             "/probe",
             lambda view: probe(_wanted(view)),
             summary="Whether this machine reaches a peer that it knows.",
-            query={"node": Parameter("the peer's Node name", required=True)},
+            query={"node": Parameter("the peer's Node name", NodeName, required=True)},
             returns=answers.Reached,
         )
     ]

@@ -9,6 +9,7 @@ import msgspec
 from k3net.web.resource import Parameter, Route
 
 _TEXT = {"type": "string"}
+_SEGMENT = {"type": "string", "minLength": 1, "pattern": r"^[^\x00-\x1f\x7f]+$"}
 _ERROR = {
     "type": "object",
     "required": ["code", "message", "details"],
@@ -76,7 +77,8 @@ def _schemas(routes: "list[Route]") -> "tuple[dict[int, dict[str, Any]], dict[st
 
 
 def _types(route: Route) -> "Iterator[Any]":
-    yield from (one.type for one in route.query.values() if isinstance(one, Parameter))
+    parameters = (*route.query.values(), *route.headers.values())
+    yield from (one.type for one in parameters if isinstance(one, Parameter))
     yield from (shape for shape in (route.body, route.returns) if shape is not None and not isinstance(shape, str))
 
 
@@ -85,23 +87,21 @@ def _asked(route: Route, schemas: "dict[int, Any]") -> "dict[str, Any]":
         "operationId": "_".join([route.method.lower(), *re.findall(r"\w+", route.path)]),
         "summary": route.summary,
     }
-    parameters = [{"name": name, "in": "path", "required": True, "schema": _TEXT} for name in route.parameters]
-    for name, one in route.query.items():
-        plain = one if isinstance(one, Parameter) else Parameter(one)
-        schema = schemas.get(id(plain.type), _TEXT)
-        parameters.append(
-            {"name": name, "in": "query", "required": plain.required, "description": plain.meaning, "schema": schema}
-        )
-    parameters += [
-        {"name": name, "in": "header", "required": False, "description": meaning, "schema": _TEXT}
-        for name, meaning in route.headers.items()
-    ]
+    parameters = [{"name": name, "in": "path", "required": True, "schema": _SEGMENT} for name in route.parameters]
+    for place, described in (("query", route.query), ("header", route.headers)):
+        parameters += [{"name": name, "in": place, **_parameter(one, schemas)} for name, one in described.items()]
     if parameters:
         operation["parameters"] = parameters
     if route.body is not None:
         body = {"application/json": {"schema": schemas[id(route.body)]}}
         operation["requestBody"] = {"required": True, "content": body}
     return operation
+
+
+def _parameter(one: "str | Parameter", schemas: "dict[int, Any]") -> "dict[str, Any]":
+    known = one if isinstance(one, Parameter) else Parameter(one)
+    schema = schemas.get(id(known.type), _TEXT)
+    return {"required": known.required, "description": known.meaning, "schema": schema}
 
 
 def _security(checks: Sequence[Any], certificate: bool) -> "dict[str, Any]":

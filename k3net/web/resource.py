@@ -99,7 +99,7 @@ class RequestView:
 
 @dataclass(frozen=True)
 class Parameter:
-    """A query parameter as `/openapi.json` tells of it; `type` is what its text must be, as msgspec has it."""
+    """A query parameter or header as `/openapi.json` tells of it; `type` is what its text must be, for msgspec."""
 
     meaning: str
     type: Any = str
@@ -121,7 +121,7 @@ class Route:
     answer: Callable[[RequestView], Any]
     summary: str = ""
     query: "Mapping[str, str | Parameter]" = field(default_factory=dict)
-    headers: Mapping[str, str] = field(default_factory=dict)
+    headers: "Mapping[str, str | Parameter]" = field(default_factory=dict)
     body: Any = None
     max_body: int = 1 << 16
     returns: Any = None
