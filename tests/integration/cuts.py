@@ -14,7 +14,7 @@ serials = itertools.count(1)
 def deaf(lab: Lab, *, to: Iterable[Host], ears: Iterable[Host]) -> Iterator[None]:
     """`ears` receive no frame from the hosts `to`; theirs still arrive there."""
     pairs = [f'iifname "to-{a.name}" oifname "to-{b.name}" drop;' for a in to for b in ears]
-    with _rules(lab, pairs):
+    with rules(lab, pairs):
         yield
 
 
@@ -28,12 +28,13 @@ def split(lab: Lab, *sides: Iterable[Host]) -> Iterator[None]:
         for a in one
         for b in other
     ]
-    with _rules(lab, pairs):
+    with rules(lab, pairs):
         yield
 
 
 @contextmanager
-def _rules(lab: Lab, rules: list[str]) -> Iterator[None]:
+def rules(lab: Lab, rules: Iterable[str]) -> Iterator[None]:
+    """These rules of nft(8), bridge family, for every frame between hosts; the port of the host `a` is `to-a`."""
     table = f"bridge cut_{next(serials)}"
     chain = "{ type filter hook forward priority 0; " + " ".join(rules) + " }"
     _nft(lab, f"table {table} {{ chain forward {chain}; }}")

@@ -94,69 +94,23 @@ class Lab:
             print("\n".join(process.output().splitlines()[-lines:]))
 
 
-class Host:
-    """One machine of the lab: link `lan0`, a host name, a folder of its own (`folder`, the working directory)."""
+class Place:
+    """Where programs run: a namespace with a host name and a folder of its own (`folder`, the working directory)."""
 
-    def __init__(self, lab: Lab, name: str, namespace: str, addresses: list[str]):
+    def __init__(self, lab: Lab, name: str, namespace: str):
         self.name = name
         self.namespace = namespace
         self.folder = lab.folder / name
         self.folder.mkdir(parents=True, exist_ok=True)
         self._lab = lab
-        self._port = f"to-{name}"
-        self._table = f"bridge lab_{name.replace('-', '_')}"
-        self._blackholed = False
         self._browser: Process | None = None
-        ip("-n", lab.switch, "link", "add", self._port, "type", "veth", "peer", LINK, "netns", namespace)
-        ip("-n", lab.switch, "link", "set", self._port, "master", "br0", "up")
-        ip("-n", namespace, "link", "set", LINK, "up")
-        for address in addresses:
-            self.add_address(address)
-
-    # The network
-
-    def add_address(self, address: str) -> None:
-        """Also makes the link the default route of the address's family, without which multicast goes nowhere."""
-        family = "-6" if ":" in address else "-4"
-        ip("-n", self.namespace, family, "address", "add", address, "dev", LINK, *(["nodad"] if ":" in address else []))
-        ip("-n", self.namespace, family, "route", "replace", "default", "dev", LINK)
-
-    def set_address(self, old: str, new: str) -> None:
-        """What a DHCP server does at its worst: the old address is gone, the new one is there."""
-        self.add_address(new)
-        ip("-n", self.namespace, "address", "del", old, "dev", LINK)
-
-    def cut(self) -> None:
-        """Pulls the cable; nothing that the host still says gets out."""
-        ip("-n", self._lab.switch, "link", "set", self._port, "down")
-
-    def blackhole(self, direction: str = "both") -> None:
-        """Drops frames without a trace, the link stays up: those to the host ("in"), from it ("out") or "both"."""
-        words = {"in": ["oifname"], "out": ["iifname"], "both": ["oifname", "iifname"]}[direction]
-        rules = " ".join(f'{word} "{self._port}" drop;' for word in words)
-        self._nft(f"table {self._table} {{ chain forward {{ type filter hook forward priority 0; {rules} }}; }}")
-        self._blackholed = True
-
-    def restore(self) -> None:
-        """Undoes `cut` and `blackhole`."""
-        ip("-n", self._lab.switch, "link", "set", self._port, "up")
-        if self._blackholed:
-            self._nft(f"delete table {self._table}")
-            self._blackholed = False
-
-    def _nft(self, script: str) -> None:
-        command = ["ip", "netns", "exec", self._lab.switch, "nft", "-f", "-"]
-        done = subprocess.run(command, input=script, capture_output=True, text=True)
-        assert done.returncode == 0, f"nft {script!r}: {done.stderr}"
 
     def inside(self, f: Callable[[], T]) -> T:
-        """The result of `f()`, called on this host's network: sockets it makes are the host's."""
+        """The result of `f()`, called on this network: sockets it makes are in it."""
         return netns.inside(self.namespace, f)
 
-    # Programs
-
     def _command(self, argv: tuple[str, ...]) -> list[str]:
-        """`argv` on this host's network, under its name, with mounts of its own; the pid is the program's."""
+        """`argv` on this network, under its name, with mounts of its own; the pid is the program's."""
         named = ["unshare", "--uts", "--mount", "sh", "-c", 'hostname "$0" && exec "$@"', self.name]
         return ["ip", "netns", "exec", self.namespace, *named, *argv]
 
@@ -223,6 +177,55 @@ class Host:
         ports = {"listen_port": int(listen.rpartition(":")[2]), "api_port": int(api.rpartition(":")[2])}
         argv = command(self.folder / f"k3net-{len(self._lab.processes)}.yaml", config, flags)
         return self._started(K3net, tuple(argv), "k3net", env or {}, namespace=self.namespace, **ports)
+
+
+class Host(Place):
+    """One machine of the lab, with the link `lan0`."""
+
+    def __init__(self, lab: Lab, name: str, namespace: str, addresses: list[str]):
+        super().__init__(lab, name, namespace)
+        self._port = f"to-{name}"
+        self._table = f"bridge lab_{name.replace('-', '_')}"
+        self._blackholed = False
+        ip("-n", lab.switch, "link", "add", self._port, "type", "veth", "peer", LINK, "netns", namespace)
+        ip("-n", lab.switch, "link", "set", self._port, "master", "br0", "up")
+        ip("-n", namespace, "link", "set", LINK, "up")
+        for address in addresses:
+            self.add_address(address)
+
+    def add_address(self, address: str) -> None:
+        """Also makes the link the default route of the address's family, without which multicast goes nowhere."""
+        family = "-6" if ":" in address else "-4"
+        ip("-n", self.namespace, family, "address", "add", address, "dev", LINK, *(["nodad"] if ":" in address else []))
+        ip("-n", self.namespace, family, "route", "replace", "default", "dev", LINK)
+
+    def set_address(self, old: str, new: str) -> None:
+        """What a DHCP server does at its worst: the old address is gone, the new one is there."""
+        self.add_address(new)
+        ip("-n", self.namespace, "address", "del", old, "dev", LINK)
+
+    def cut(self) -> None:
+        """Pulls the cable; nothing that the host still says gets out."""
+        ip("-n", self._lab.switch, "link", "set", self._port, "down")
+
+    def blackhole(self, direction: str = "both") -> None:
+        """Drops frames without a trace, the link stays up: those to the host ("in"), from it ("out") or "both"."""
+        words = {"in": ["oifname"], "out": ["iifname"], "both": ["oifname", "iifname"]}[direction]
+        rules = " ".join(f'{word} "{self._port}" drop;' for word in words)
+        self._nft(f"table {self._table} {{ chain forward {{ type filter hook forward priority 0; {rules} }}; }}")
+        self._blackholed = True
+
+    def restore(self) -> None:
+        """Undoes `cut` and `blackhole`."""
+        ip("-n", self._lab.switch, "link", "set", self._port, "up")
+        if self._blackholed:
+            self._nft(f"delete table {self._table}")
+            self._blackholed = False
+
+    def _nft(self, script: str) -> None:
+        command = ["ip", "netns", "exec", self._lab.switch, "nft", "-f", "-"]
+        done = subprocess.run(command, input=script, capture_output=True, text=True)
+        assert done.returncode == 0, f"nft {script!r}: {done.stderr}"
 
 
 def unix_sockets() -> str:
