@@ -2,6 +2,7 @@
 
 import gc
 import os
+import resource
 import signal
 import sys
 import threading
@@ -9,6 +10,7 @@ import time
 from collections.abc import Iterator
 from contextlib import suppress
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from twisted.application.service import IService, Service
@@ -22,7 +24,7 @@ from twisted.python.threadpool import ThreadPool
 from twisted.python.usage import Options as BaseOptions
 from twisted.python.usage import UsageError
 
-from k3net.config import Loaded, load
+from k3net.config import Loaded, Settings, load
 from k3net.config.load import config_path
 from k3net.daemon import Daemon
 from k3net.errors import ConfigError, K3netError
@@ -127,7 +129,9 @@ class Root(Service):
         self._reactor.seconds = time.monotonic  # before the first timer: a clock set back stops them otherwise
         self._names.start()  # look-ups that hang hold up other look-ups only
         self._reactor.installNameResolver(GAIResolver(self._reactor, lambda: self._names))
-        self._daemon = Daemon(self._reactor, self._options.loaded.settings, wall=time.time, environ=os.environ)
+        settings = self._options.loaded.settings
+        self._guard_secrets(settings)
+        self._daemon = Daemon(self._reactor, settings, wall=time.time, environ=os.environ)
         signal.signal(signal.SIGHUP, lambda *_: self._reactor.callFromThread(self._reload))
         for number in (signal.SIGTERM, signal.SIGINT):  # twistd would die of it again: a clean stop is exit status 0
             self._reactor.callWhenRunning(signal.signal, number, self._end)
@@ -164,6 +168,7 @@ class Root(Service):
             self._asked, self._reloading = False, True
             try:
                 loaded = yield deferToThread(self._options.load)
+                self._guard_secrets(loaded.settings)
                 yield self._daemon.reload(loaded.settings)
                 for warning in self._left_out(loaded):
                     self._log.warn("{warning}", warning=warning)
@@ -173,11 +178,27 @@ class Root(Service):
             finally:
                 self._reloading = False
 
+    def _guard_secrets(self, settings: Settings) -> None:
+        if settings.clusters.enabled:
+            try:
+                leave_no_core()
+            except OSError as error:
+                self._log.warn("a crash may leave kubeconfigs in a core dump: {error}", error=error)
+
     def _left_out(self, loaded: Loaded) -> Iterator[str]:
         yield from loaded.warnings
         old, new = self._options.loaded.settings.log, loaded.settings.log
         if (old.format, old.path) != (new.format, new.path):
             yield "log.format and log.path are followed at the next start"
+
+
+def leave_no_core() -> None:
+    """From now on a crash leaves no image of this process's memory; OSError. core(5).
+
+    The limit does not hold for cores that are piped to a program: of those the filter takes all memory away.
+    """
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    Path("/proc/self/coredump_filter").write_text("0")
 
 
 def collect_rarely() -> None:

@@ -28,6 +28,7 @@ from k3net.web.clusters_wire import (
     ReloadedData,
     cluster_answer,
     receipt_answer,
+    unfit,
     with_etag,
 )
 from k3net.web.resource import Parameter, RequestView, Route
@@ -96,6 +97,7 @@ class ClustersApi:
                 summary="Store a cluster, load it, and tell every other instance.",
                 body=NewCluster,
                 max_body=_LONGEST_BODY,
+                unfit=unfit,
                 returns=ClusterAnswer,
                 success=201,
                 gives=_GIVES_ETAG,
@@ -120,6 +122,7 @@ class ClustersApi:
                 headers=_IF_MATCH,
                 body=ClusterChange,
                 max_body=_LONGEST_BODY,
+                unfit=unfit,
                 returns=ClusterAnswer,
                 gives=_GIVES_ETAG,
                 refuses=(Changed, Unavailable),

@@ -8,7 +8,7 @@ from k3net.clusters.service import Known
 from k3net.errors import CorruptRecord
 from k3net.model import rfc3339
 from k3net.model.cluster import LONGEST_DESCRIPTION, Receipt
-from k3net.web.resource import JSON
+from k3net.web.resource import JSON, BadBody
 
 LONGEST_KUBECONFIG = 1 << 18
 MOST_IN_PAGE = 1000
@@ -126,6 +126,11 @@ class Reloaded(Struct, frozen=True):
 class Life(Struct, frozen=True):
     status: Literal["live", "ready"]
     instance: str
+
+
+def unfit(message: str, details: str) -> BadBody:
+    """Why a body is none; the name of a field that is not known may be a secret in the wrong place."""
+    return BadBody("a field is not known" if "unknown field" in message else message, details)
 
 
 def with_etag(known: Known, status: int = 200) -> JSON:
