@@ -1,6 +1,7 @@
 """The parts of the connectivity checker's server, and whom each of them talks to."""
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 from twisted.internet.defer import Deferred
@@ -9,6 +10,7 @@ from twisted.internet.threads import deferToThreadPool
 from zope.interface import implementer
 
 from k3net.checker.exchange import Members
+from k3net.checker.keeping import Keeping
 from k3net.checker.report import Reporter
 from k3net.checker.server import CheckerServer
 from k3net.checker.server_metrics import ServerMetrics
@@ -21,7 +23,7 @@ from k3net.parts import Part, Surroundings
 from k3net.services import Dependency, Sequential
 from k3net.web.access import RateLimit, Tokens, loopback_host
 from k3net.web.checker_api import CheckerApi, Checks
-from k3net.web.resource import Route
+from k3net.web.resource import RequestView, Route
 from k3net.web.source_tokens import SourceTokens
 
 NAME = "checker"
@@ -38,14 +40,22 @@ def checker_doors(s: Settings) -> Iterator[str]:
 
 
 class CheckerParts(Sequential):
-    """The server, its reports, and the members it shares the work with."""
+    """The server, its reports, the members it shares the work with, and what keeps its state."""
 
-    def __init__(self, server: CheckerServer, reporter: Reporter, members: "Members | None", collectors: "list[Any]"):
+    def __init__(
+        self,
+        server: CheckerServer,
+        reporter: Reporter,
+        members: "Members | None",
+        keeping: "Keeping | None",
+        collectors: "list[Any]",
+    ):
         super().__init__()
         self.server = server
         self.reporter = reporter
+        self.keeping = keeping
         self.collectors = collectors
-        for child in (server, reporter, members):
+        for child in (server, reporter, members, keeping):  # the last stops first, and saves what is known then
             if child is not None:
                 child.setServiceParent(self)
 
@@ -62,7 +72,8 @@ class CheckerWires:
 
     def parts(self) -> Iterator[Part]:
         if self._c.enabled:
-            yield Part(NAME, (self._c, self._s.api.token_files), self._checker)
+            s = self._s
+            yield Part(NAME, (self._c, s.api.token_files, s.node.name, s.storage), self._checker)
 
     @property
     def identity(self) -> tuple[Any, ...]:
@@ -83,7 +94,7 @@ class CheckerWires:
         if s.checker.auth == "token" and not local:
             self._tokens = SourceTokens(self._reactor, self._c.token_files, tokens)
             checks = (self._tokens,)
-        return CheckerApi(
+        routes = CheckerApi(
             lambda: self._daemon[NAME].server,
             lambda: self._daemon[NAME].reporter,
             instance=self._daemon.instance,
@@ -91,6 +102,16 @@ class CheckerWires:
             checks=checks,
             open_checks=local,
         ).routes()
+        return [replace(route, answer=self._when_loaded(route.answer)) if _tells(route) else route for route in routes]
+
+    def _when_loaded(self, answer: Callable[[RequestView], Any]) -> Callable[[RequestView], Any]:
+        """The same, after what was known before a restart is known again."""
+
+        def later(view: RequestView) -> Any:
+            keeping = self._daemon[NAME].keeping
+            return answer(view) if keeping is None else keeping.loaded().addCallback(lambda _: answer(view))
+
+        return later
 
     def _checker(self) -> CheckerParts:
         c, d, reactor = self._c, self._daemon, self._reactor
@@ -105,16 +126,30 @@ class CheckerWires:
                 token=Token("", files[0] if asked else ""),
                 resolve=lambda host, port: resolved(reactor, host, port),
             )
+
+        def in_thread(f: Callable[[], Any]) -> "Deferred[Any]":
+            return deferToThreadPool(reactor, reactor.getThreadPool(), f)
+
         server = CheckerServer(
             reactor,
             wall=d.wall,
             expiry=float(c.expiry),
-            in_thread=lambda f: deferToThreadPool(reactor, reactor.getThreadPool(), f),
+            in_thread=in_thread,
             accepted=members.offer if members is not None else None,
             heard=self._observe,
         )
         reporter = Reporter(reactor, server, wall=d.wall, interval=float(c.report_interval))
-        return CheckerParts(server, reporter, members, [ServerMetrics(server, reactor.seconds)])
+        keeping = None
+        if self._s.storage.type != "memory":
+            keeping = Keeping(
+                reactor,
+                server,
+                lambda: d["store"],
+                name=str(self._s.node.name),
+                wall=d.wall,
+                in_thread=in_thread,
+            )
+        return CheckerParts(server, reporter, members, keeping, [ServerMetrics(server, reactor.seconds)])
 
     def _observe(self, said: Heartbeat) -> None:
         """A heartbeat that names its node is seen of that machine too."""
@@ -134,6 +169,11 @@ class CheckerWires:
             self._daemon.metrics.observation_refused("checker", error.field)
         else:
             self._daemon.observe(seen)
+
+
+def _tells(route: Route) -> bool:
+    """Whether it answers from what the agents said."""
+    return route.method == "GET" and not route.path.endswith("/health")
 
 
 @implementer(IResolutionReceiver)

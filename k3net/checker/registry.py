@@ -71,6 +71,10 @@ class Registry:
         """How many have a heartbeat."""
         return len(self._by_pod)
 
+    def __contains__(self, client: Client) -> bool:
+        """Whether its bit is still its own."""
+        return 0 <= client.bit < len(self._by_bit) and self._by_bit[client.bit] is client
+
     def __iter__(self) -> Iterator[Client]:
         """Those with a heartbeat, by bit."""
         return (client for client in self._by_bit if client is not None and not client.silent)
@@ -114,6 +118,29 @@ class Registry:
         client.heard, client.last_heartbeat = now, wall
         self._heard[client] = None
         self._heard.move_to_end(client)
+        return client, replaced
+
+    def adopt(
+        self, said: Heartbeat, heard: float, wall: float, *, version: int, silent: bool = False
+    ) -> "tuple[Client | None, list[Client]]":
+        """One that was known before a restart, and those it replaces; it is as it says itself if it has spoken since.
+
+        None when there is no room, or another has its place. Of a silent one `heard` is when it was last heard.
+        """
+        known = self._same_place(said.node_ip, said.pod_ip)
+        if known is not None and not silent:
+            return known, []
+        places = (said.node_ip, said.pod_ip)
+        taken = (said.namespace, said.pod_name) in self._by_pod or len(self) >= self._most
+        if silent:
+            taken |= any(ip in self._at["host"] or ip in self._at["pod"] or ip in self._strangers for ip in places)
+            taken |= said.node_name in self._names
+        if taken:
+            return None, []
+        client, replaced = self.beat(said, heard, wall)
+        client.version = version
+        if silent:
+            self._remove(client, keep_bit=True)
         return client, replaced
 
     def source(self, address: str, layer: str, now: float) -> Client:

@@ -1,6 +1,6 @@
 """What the agents found: a row of encoded cells and a row of marks for each source, and what they sum up to."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
@@ -104,6 +104,37 @@ class Results:
         )
         self._services[client] = _ServiceSource(address, shown, [finding, *earlier][:ROUNDS])
         self.changes += 1
+
+    def adopt(self, client: Client, layer: str, address: str, cells: bytes, row: Row, now: float) -> bool:
+        """What it had found before a restart, unless it has told since or there is no room."""
+        row.lapse(now - STALE)
+        row.lapse_each({silent.bit: silent.heard for silent in self._registry.silent})
+        if client in self._of[layer] or self.bytes + len(cells) > self._most_bytes or not row.targets:
+            return False
+        self._of[layer][client] = _Source(address, cells, row)
+        self.bytes += len(cells)
+        self._totals[layer].put(client, row.summary(self._unheard))
+        self.changes += 1
+        return True
+
+    def adopt_service(
+        self, client: Client, address: str, result: ConnectivityResult, findings: "list[ServiceFinding]"
+    ) -> None:
+        """The same of the service."""
+        if self._services.setdefault(client, _ServiceSource(address, result, findings)).findings is findings:
+            self.changes += 1
+
+    def told(self) -> "Iterator[tuple[Client, str, str, bytes, Row]]":
+        """All that is kept of clients that live: who, the layer, what it calls itself, its cells, its row."""
+        for layer in LAYERS:
+            for client, source in self._of[layer].items():
+                if not client.stranger:
+                    yield client, layer, source.address, source.cells, source.row
+
+    def told_of_service(self) -> "Iterator[tuple[Client, str, ConnectivityResult, list[ServiceFinding]]]":
+        for client, source in self._services.items():
+            if not client.stranger:
+                yield client, source.address, source.result, source.findings
 
     def drop(self, clients: Iterable[Client], *, forget: bool = True) -> None:
         """Forget what they found, and what others found of them."""

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
-from twisted.internet.defer import Deferred, succeed
+from twisted.internet.defer import Deferred, inlineCallbacks, succeed
 from twisted.python.failure import Failure
 
 from k3net.checker.registry import Registry
@@ -54,6 +54,7 @@ class CheckerServer(Periodic):
         self._heard = heard or (lambda said: None)
         self.registry = Registry(expiry)
         self.results = Results(self.registry)
+        self.heartbeats = 0
         self._verdicts: tuple[Verdict, ...] = ()
         self._read_at_change = -1
         self._read_at = float("-inf")
@@ -64,6 +65,7 @@ class CheckerServer(Periodic):
     def heartbeat(self, said: Heartbeat, *, forwarded: bool = False) -> None:
         """An agent lives, or says goodbye. CacheError when there is no room for it."""
         now = self.sweep()
+        self.heartbeats += 1
         if said.goodbye:
             self._goodbye(said, forwarded)
             return
@@ -151,6 +153,13 @@ class CheckerServer(Periodic):
         self._asking.append(asked)
         self._read()
         return asked
+
+    @inlineCallbacks
+    def read_anew(self):
+        """Whoever asks after this gets verdicts of what is known now, however young others are."""
+        if self._reading:
+            yield self.verdicts()
+        self._read_at = float("-inf")
 
     @property
     def last_verdicts(self) -> "tuple[Verdict, ...]":

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
+from k3net.model.row_state import RowState
 from k3net.model.verdict import ROUNDS
 
 _LEAST_LOSSY = 2
@@ -100,6 +101,30 @@ class Row:
         self._strangers = (0, 0)
         self._strangers_seconds = 0.0
         self._loss: dict[int, list[tuple[int, int]]] = {}
+
+    @classmethod
+    def of(cls, state: RowState) -> "Row":
+        """One that knows what another did."""
+        row = cls()
+        row.at = state.at
+        row._measured = [list(masks) for masks in state.measured]
+        row._failed = [list(masks) for masks in state.failed]
+        row._parts = [_Part(*part) for part in state.parts]
+        row._strangers, row._strangers_seconds = state.strangers, state.strangers_seconds
+        row._loss = {bit: list(results) for bit, results in state.loss.items()}
+        return row
+
+    def state(self) -> RowState:
+        """What is known now; it does not change with the row."""
+        return RowState(
+            self.at,
+            tuple(map(tuple, self._measured)),
+            tuple(map(tuple, self._failed)),
+            tuple((part.at, part.targets, part.seconds, part.tests) for part in self._parts),
+            self._strangers,
+            self._strangers_seconds,
+            {bit: tuple(results) for bit, results in self._loss.items()},
+        )
 
     def take(self, found: Findings, now: float) -> None:
         """The results of a report, at `now` (monotonic)."""

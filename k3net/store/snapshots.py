@@ -7,7 +7,7 @@ from zope.interface import Interface
 
 from k3net.model.observation import valid_name
 
-MOST_BYTES = 32 << 20
+MOST_BYTES = 48 << 20
 """In one snapshot."""
 MOST_KEPT = 4
 KEPT_FOR = 3600.0
