@@ -22,7 +22,7 @@ SETTINGS = """
 mdns: {{enabled: false}}
 node: {{register_self: false}}
 listen: "127.0.0.1:0"
-storage: {{type: memory}}
+storage: {storage}
 api: {{listen: "127.0.0.1:{port}"}}
 checker: {{server: {{expiry: 1h}}}}
 """
@@ -31,11 +31,11 @@ checker: {{server: {{expiry: 1h}}}}
 class Server:
     """The daemon, on the first core."""
 
-    def __init__(self, directory: Path):
+    def __init__(self, directory: Path, storage: str = "{type: memory}"):
         with socket.create_server(("127.0.0.1", 0)) as free:
             self.port = free.getsockname()[1]
         file = directory / "k3net.yaml"
-        file.write_text(SETTINGS.format(port=self.port))
+        file.write_text(SETTINGS.format(port=self.port, storage=storage))
         twistd = str(Path(sys.executable).with_name("twistd"))
         self._process = subprocess.Popen(
             [twistd, "-n", "k3net", "--config", str(file)],
@@ -53,6 +53,10 @@ class Server:
                 assert time.monotonic() < deadline, "the daemon did not start"
                 assert self._process.poll() is None, "the daemon ended"
                 time.sleep(0.1)
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
 
     def peak(self) -> float:
         """The most memory it ever had, in MB."""

@@ -1,0 +1,138 @@
+"""500 agents, simulated by this process, at one server: heartbeats, lists and reports at their usual pace, for a while.
+
+    benchmarks/checker_agents.py [SECONDS]
+
+Each has its heartbeat every 5 s and its round every 60 s, and opens a connection for each request. A round tells of all
+the others, as the Go client's does.
+"""
+
+import asyncio
+import json
+import random
+import statistics
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from checker_load import address, post
+from checker_server import Server
+from figure import Figure, progress, stay_on_last_core, tell
+
+AGENTS = 500
+SECONDS = 60.0
+HEARTBEAT, ROUND = 5.0, 60.0
+WARM = 0.3
+"""The share of the time after which memory should be flat: every agent has reported then, or will have soon."""
+
+HOSTS, PODS = (10, 0), (10, 1)
+
+
+class Fleet:
+    def __init__(self, port: int, seconds: float):
+        self._port = port
+        self._seconds = seconds
+        self.waits: dict[str, list[float]] = {"heartbeat": [], "list": [], "report": []}
+        self.refused = 0
+
+    async def live(self) -> None:
+        loops = [f(i) for i in range(AGENTS) for f in (self._beats, self._rounds)]
+        await asyncio.wait([asyncio.ensure_future(loop) for loop in loops], timeout=self._seconds)
+
+    async def _beats(self, i: int) -> None:
+        said = {
+            "namespace": "lab", "node_ip": address(HOSTS, i), "pod_ip": address(PODS, i), "pod_name": f"agent-{i}",
+            "node_name": f"node-{i}", "timestamp": "2026-11-20T18:15:47.123456789Z",
+        }  # fmt: skip
+        request = post("/api/v1/heartbeat", json.dumps(said).encode())
+        await asyncio.sleep(random.uniform(0, HEARTBEAT))
+        while True:
+            begun = time.perf_counter()
+            await self._ask("heartbeat", request)
+            await asyncio.sleep(HEARTBEAT * random.uniform(0.9, 1.1) - (time.perf_counter() - begun))
+
+    async def _rounds(self, i: int) -> None:
+        await asyncio.sleep(random.uniform(0, min(ROUND, WARM * self._seconds)))
+        while True:
+            begun = time.perf_counter()
+            for layer, ours in (("hosts", HOSTS), ("pods", PODS)):
+                await self._ask("list", f"GET /api/v1/{layer} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
+                await self._ask("report", post(f"/api/v1/test-results/{layer}", report(i, ours)))
+            await asyncio.sleep(ROUND * random.uniform(0.9, 1.1) - (time.perf_counter() - begun))
+
+    async def _ask(self, kind: str, request: bytes) -> None:
+        begun = time.perf_counter()
+        reader, writer = await asyncio.open_connection("127.0.0.1", self._port)
+        try:
+            writer.write(request.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n", 1))
+            answer = await reader.read()
+            while more := await reader.read():
+                answer += more
+        finally:
+            writer.close()
+        self.waits[kind].append(time.perf_counter() - begun)
+        self.refused += not answer.startswith(b"HTTP/1.1 200")
+
+
+def report(i: int, ours: tuple[int, int]) -> bytes:
+    """As our agent tells it."""
+    results = ",".join(
+        f'{{"source_ip":"{address(ours, i)}","target_ip":"{address(ours, j)}","ping_status":"reachable",'
+        f'"port_status":{{"22":"open"}},"latency":"{0.3 + random.random():.2f}ms","test_duration":"500.00ms",'
+        '"timestamp":"2026-11-20T18:15:47.123456Z","loss":0.0,"sent":3,"received":3}'
+        for j in range(AGENTS)
+        if j != i
+    )
+    return f'{{"source_ip":"{address(ours, i)}","results":[{results}]}}'.encode()
+
+
+async def watch(pid: int, seconds: float) -> list[tuple[float, float]]:
+    """The server's memory in MB, each second."""
+    seen = []
+    begun = time.monotonic()
+    while (now := time.monotonic() - begun) < seconds:
+        status = Path(f"/proc/{pid}/status").read_text()
+        kilobytes = next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmRSS:"))
+        seen.append((now, kilobytes / 1000))
+        await asyncio.sleep(1)
+    return seen
+
+
+def main() -> None:
+    seconds = float(sys.argv[1]) if len(sys.argv) > 1 else SECONDS
+    stay_on_last_core()
+    with tempfile.TemporaryDirectory() as directory:
+        server = Server(Path(directory))
+        try:
+            used = server.cpu()
+            fleet = Fleet(server.port, seconds)
+
+            async def both() -> list[tuple[float, float]]:
+                _, seen = await asyncio.gather(fleet.live(), watch(server.pid, seconds))
+                return seen
+
+            seen = asyncio.run(both())
+            used = server.cpu() - used
+        finally:
+            server.stop()
+    waits = {kind: sorted(1000 * wait for wait in waits) for kind, waits in fleet.waits.items()}
+    progress(f" {', '.join(f'{len(each)} x {kind}' for kind, each in waits.items())}; {fleet.refused} refused")
+    for kind, each in waits.items():
+        beside = {"median": [statistics.median(each)], "longest": [each[-1]]}
+        p99 = each[int(0.99 * len(each))]
+        at_most = 50.0 if kind == "heartbeat" else None
+        name = f"checker, 500 agents for {seconds:.0f} s: a {kind}, the 99th of 100"
+        tell([Figure(name, "ms", [p99], at_most=at_most, references=beside)])
+    warm = [memory for at, memory in seen if 1.5 * WARM * seconds <= at]
+    growth = statistics.fmean(warm[-3:]) - statistics.fmean(warm[:3])
+    tell(
+        [
+            Figure("... memory of the server at the end", "MB", [seen[-1][1]]),
+            Figure("... grown since every agent had reported", "MB", [growth], at_most=5.0),
+            Figure("... of a core", "%", [100 * used / seconds]),
+        ]
+    )
+
+
+if __name__ == "__main__":
+    main()
