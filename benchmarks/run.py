@@ -28,11 +28,14 @@ NAMES = (
     "scale",
     "consul",
     "checker_server",
+    "checker_restart",
     "verdicts",
     "pings",
     "export",
-    "clusters",
+    "cluster_store",
+    "cluster_pages",
     "broadcast",
+    "usable",
     "pod_cidr",
 )
 LONGEST = 180
