@@ -105,6 +105,20 @@ async def test_after_a_restart_of_etcd_it_hints_at_once_and_goes_on(store):
 
 
 @pytest_twisted.ensureDeferred
+async def test_a_server_that_falls_silent_is_found_out_and_watched_again_when_it_is_back(monkeypatch):
+    quick = (("grpc.keepalive_time_ms", 500), ("grpc.keepalive_timeout_ms", 500), ("grpc.http2.ping_timeout_ms", 500))
+    monkeypatch.setattr("k3net.store.etcd_rpc._KEEPALIVE", (*quick, ("grpc.http2.max_pings_without_data", 0)))
+    with Member() as member:
+        async with Watched(member.url) as watched:
+            await watched.more()
+            await watched.quiet()
+            with member.frozen():
+                await until(lambda: watched.watch.lost)
+            await watched.more()
+            assert watched.watch.lost == ""
+
+
+@pytest_twisted.ensureDeferred
 async def test_a_compaction_does_not_end_it(server, store):
     async with Watched(server.url) as watched:
         await watched.more()
