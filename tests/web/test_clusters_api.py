@@ -115,6 +115,11 @@ class UserTests(ClustersTests):
         self.assertEqual((await self.ask("DELETE", "/api/v1/clusters/edge", None, "If-Match: *")).status, 200)
         bad = await self.ask("DELETE", "/api/v1/clusters/edge", None, "If-Match: W/1")
         self.assertEqual(bad.status, 400)
+        self.assertEqual((await self.ask("PUT", "/api/v1/clusters/edge", {}, "If-Match: ")).status, 400)
+
+    async def test_a_secret_in_the_wrong_place_of_a_body_is_not_quoted(self):
+        answer = await self.create(**{TOKEN: 1})
+        self.assertEqual((answer.status, answer.json["message"]), (400, "a field is not known"))
 
     async def test_pages_join_without_gap(self):
         for number in range(5):
@@ -127,7 +132,7 @@ class UserTests(ClustersTests):
             if not after:
                 break
         self.assertEqual(names, [f"c{number}" for number in range(5)])
-        for limit in ("0", "-1", "x", "1001", "9" * 400):
+        for limit in ("0", "-1", "x", "1001", "9" * 400, "0000001001"):
             self.assertEqual((await self.ask("GET", f"/api/v1/clusters?limit={limit}")).status, 400, limit)
 
     async def test_a_cluster_that_cannot_be_reached_is_known_and_says_so(self):

@@ -3,7 +3,13 @@
 import json
 import re
 
+from twisted.trial.unittest import SynchronousTestCase
 from whole_daemon import LISTENERS, WholeDaemonTests
+
+from k3net.credentials import ServerTls
+from k3net.web.openapi import openapi
+from k3net.web.resource import Route
+from k3net.web.site import Listener
 
 
 class DescriptionTests(WholeDaemonTests):
@@ -61,3 +67,13 @@ class DescriptionTests(WholeDaemonTests):
                     found = found[step]
             unused = {f"components/schemas/{name}" for name in document["components"]["schemas"]} - wanted
             self.assertEqual(unused, set())
+
+
+class CertificateTests(SynchronousTestCase):
+    def test_a_listener_that_asks_for_a_certificate_says_so_of_each_route(self):
+        route = Route("GET", "/x", lambda view: {}, returns=dict)
+        for ca, security in (("ca.pem", [{"certificate": []}]), ("", [])):
+            tls = ServerTls("cert.pem", "key.pem", ca)
+            listener = Listener(None, "127.0.0.1:0", [route], tls=tls)
+            document = openapi(listener.routes, "1", certificate=listener.asks_for_certificate)
+            self.assertEqual(document["paths"]["/x"]["get"]["security"], security)
