@@ -29,6 +29,7 @@ NAMES = (
     "consul",
     "checker_server",
     "checker_restart",
+    "checker_restart",
     "verdicts",
     "pings",
     "export",
