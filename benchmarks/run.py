@@ -29,7 +29,6 @@ NAMES = (
     "consul",
     "checker_server",
     "checker_restart",
-    "checker_restart",
     "verdicts",
     "pings",
     "export",
