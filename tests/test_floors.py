@@ -16,7 +16,6 @@ FLOOR_OF_ROOM = {
     **dict.fromkeys(["probes", "store"], 1),
     **dict.fromkeys(["discovery", "reconciler", "checker", "clusters", "export"], 2),
     "web": 3,
-    "wiring_blackbox": 4,
     **dict.fromkeys(
         [
             "tap",
@@ -26,11 +25,6 @@ FLOOR_OF_ROOM = {
             "parts",
             "status",
             "wiring",
-            "wiring_agent",
-            "wiring_clusters",
-            "wiring_consul",
-            "wiring_pod_cidr",
-            "wiring_checker",
         ],
         4,
     ),
@@ -132,7 +126,7 @@ def test_every_import_goes_down():
         ("k3net/discovery/mdns.py", "if TYPE_CHECKING:\n    import k3net.reconciler", "imports its sibling"),
         ("k3net/reconciler/loop.py", "import k3net.checker.agent as agent", "imports its sibling k3net.checker"),
         ("k3net/web/api.py", "from twisted.internet import defer, reactor", "imports the global reactor"),
-        ("k3net/wiring.py", "from twisted.internet import reactor", "imports the global reactor"),
+        ("k3net/wiring/core.py", "from twisted.internet import reactor", "imports the global reactor"),
         ("k3net/web/api.py", "import twisted.internet.reactor", "imports the global reactor"),
         ("k3net/web/api.py", "from k3net.tap import Options", "floor 3 imports k3net.tap.Options of floor 4"),
         ("k3net/web/api.py", "from k3net import __version__", None),

@@ -22,7 +22,7 @@ from k3net.clusters.calls import CannotTell, ReloadCall
 from k3net.config import load
 from k3net.credentials import Token, Trust
 from k3net.daemon import Daemon
-from k3net.wiring_clusters import INTERNAL_NAME
+from k3net.wiring.clusters import INTERNAL_NAME
 
 
 class DaemonTests(TestCase):

@@ -16,7 +16,7 @@ from twisted.trial.unittest import TestCase
 
 from k3net.config import load
 from k3net.daemon import Daemon
-from k3net.wiring_clusters import INTERNAL_NAME
+from k3net.wiring.clusters import INTERNAL_NAME
 
 JSON = "Content-Type: application/json"
 SERVER = "https://127.0.0.1:1"

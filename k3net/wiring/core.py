@@ -38,12 +38,12 @@ from k3net.web.api import (
 )
 from k3net.web.health import health_routes, probe_routes
 from k3net.web.site import Listener
-from k3net.wiring_agent import AgentWires
-from k3net.wiring_blackbox import blackbox_routes
-from k3net.wiring_checker import CONNECTIONS, CheckerWires, checker_doors
-from k3net.wiring_clusters import INTERNAL_NAME, ClustersWires
-from k3net.wiring_consul import ConsulWires
-from k3net.wiring_pod_cidr import PodCidrWires
+from k3net.wiring.agent import AgentWires
+from k3net.wiring.blackbox import blackbox_routes
+from k3net.wiring.checker import CONNECTIONS, CheckerWires, checker_doors
+from k3net.wiring.clusters import INTERNAL_NAME, ClustersWires
+from k3net.wiring.consul import ConsulWires
+from k3net.wiring.pod_cidr import PodCidrWires
 
 _LOOK = 5.0
 _LONGEST_INFO = 16 * 1024
