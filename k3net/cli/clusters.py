@@ -174,7 +174,7 @@ def _pages(client: Client) -> Iterator[dict[str, Any]]:
     for _ in range(_MOST_PAGES):
         found = client.list(f"{_PATH}?{urlencode({'limit': _PAGE, 'continue': after})}", "ClusterList")
         yield from objects_at(found, "items")
-        after = found.get("continue") if isinstance(found.get("continue"), str) else ""
+        after = str(found.get("continue") or "")
         if not after:
             return
 

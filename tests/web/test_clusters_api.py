@@ -86,8 +86,7 @@ class UserTests(ClustersTests):
     async def test_the_kubeconfig_is_never_given_back(self):
         secret = config(SERVER)
         answers = [await self.create()]
-        for path in ("", "/edge", "/edge/delivery"):
-            answers.append(await self.ask("GET", f"/api/v1/clusters{path}"))
+        answers += [await self.ask("GET", f"/api/v1/clusters{path}") for path in ("", "/edge", "/edge/delivery")]
         answers.append(await self.ask("PUT", "/api/v1/clusters/edge", {"kube_config": secret + "\n"}))
         answers.append(await self.ask("POST", "/api/v1/clusters", {"name": "other", "kube_config": secret[:-40]}))
         answers.append(await self.ask("POST", "/api/v1/clusters", {"name": 7, "kube_config": secret}))
