@@ -19,9 +19,9 @@ MOST_BYTES = 40 << 20
 """A snapshot that would be larger has the agents and no results."""
 
 _LOOK = 2.0
+"""Also between two tries to load."""
 _BYTES_PER_SECOND = 256 << 10
 _TRY_FOR = 30.0
-_TRY_AGAIN = 2.0
 _LONGEST_REST = 600.0
 _PATIENCE = 5.0
 
@@ -100,17 +100,15 @@ class Keeping(Periodic):
 
     @inlineCallbacks
     def _begin(self):
-        """Load, for as long as the store may still be coming up."""
+        """Load; again while the store may still be coming up, and never after any other failure."""
+        again = False
         try:
             yield self._load()
-            self._settled = True
         except StoreUnavailable:
-            if self._clock.seconds() - self.started_at < _TRY_FOR:
-                self.again_in(_TRY_AGAIN)
-            else:
-                self._settled = True
+            again = self._clock.seconds() - self.started_at < _TRY_FOR
             raise
         finally:
+            self._settled = not again
             self._wait_no_more()
 
     @inlineCallbacks

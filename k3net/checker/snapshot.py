@@ -19,6 +19,7 @@ from k3net.model.verdict import ROUNDS
 _LEVEL = 1
 _LONGEST_FRAME = 64 << 20
 _AT_ONCE = 1 << 20
+_MOST_UNPACKED = MOST_BYTES + MOST_BYTES // 4
 
 _Bit = Annotated[int, Meta(ge=0, lt=4 * MOST_CLIENTS)]
 _Count = Annotated[int, Meta(ge=0)]
@@ -175,7 +176,7 @@ def _unpacked(body: bytes) -> Iterator[bytes]:
                 raise ValueError("it ends too early")
             waiting += piece
             total += len(piece)
-            if total > 2 * MOST_BYTES:
+            if total > _MOST_UNPACKED:
                 raise ValueError("it is larger than all that may be kept")
             while len(waiting) >= 4:
                 size = int.from_bytes(waiting[:4], "big")

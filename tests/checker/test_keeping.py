@@ -315,6 +315,18 @@ class KeepingTests(SynchronousTestCase):
             life.end()
             self.assertEqual(len(self.life(after=0).server.registry), 2)
 
+    def test_a_failure_that_nobody_foresaw_is_not_met_twice(self):
+        good = self.life()
+        good.mesh(3)
+        good.end()
+        self.store.driver.snapshot = None  # type: ignore[assignment, method-assign]
+        life = self.life()
+        life.pump(10)
+        self.assertEqual(life.keeping.failures, 1)
+        life.mesh(2)
+        life.pump(10)
+        self.assertEqual(self.store.saves, 2)
+
     def test_another_servers_is_taken_where_ones_own_is_not_there_or_old(self):
         first, second = self.life("s1"), self.life("s2")
         first.mesh(2)
