@@ -3,6 +3,7 @@
 import os
 import re
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, Generic, TypeVar
 
 from twisted.internet.interfaces import IOpenSSLClientConnectionCreator, IOpenSSLServerConnectionCreator
@@ -40,12 +41,13 @@ class Token:
 class Trust:
     """How https is spoken: `ca_file` "" trusts what this machine trusts; the client's certificate is optional.
 
-    Called with the host that is to be asked; BadSecret when a file cannot be used.
+    Called with the host that is to be asked; BadSecret when a file cannot be used. With a `server_name` the server's
+    certificate is to be for that, whatever the host.
     """
 
-    def __init__(self, ca_file: str = "", cert_file: str = "", key_file: str = ""):
+    def __init__(self, ca_file: str = "", cert_file: str = "", key_file: str = "", *, server_name: str = ""):
         paths = [ca_file, *((cert_file, key_file) if cert_file else ())]
-        self._files = Followed(paths, client_tls)
+        self._files = Followed(paths, partial(client_tls, server_name=server_name))
 
     def __call__(self, host: str) -> Any:
         return self._files.value()(host)

@@ -44,7 +44,8 @@ class ClustersSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     """Off until the section stands in the file.
 
     `token_files` are for users, `internal_token_files` for the instances among themselves, where a certificate of
-    `internal_ca` will do, too. Of `key_files` the first key encrypts, and all decrypt.
+    `internal_ca` will do, too; with an `internal_server_name` the certificate of each is to be for that name, and not
+    for the address at which it was found. Of `key_files` the first key encrypts, and all decrypt.
     """
 
     enabled: bool = False
@@ -54,6 +55,7 @@ class ClustersSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     internal_ca: str = ""
     internal_cert: str = ""
     internal_key: str = ""
+    internal_server_name: str = ""
     key_files: tuple[FilePath, ...] = ()
     allow: tuple[Allowance, ...] = ()
     instances: InstancesSettings = InstancesSettings()

@@ -140,7 +140,9 @@ class ClustersWires:
 
     def _trust(self) -> "Trust | None":
         c = self._c
-        return Trust(c.internal_ca, c.internal_cert, c.internal_key) if c.internal_cert else None
+        if not c.internal_cert:
+            return None
+        return Trust(c.internal_ca, c.internal_cert, c.internal_key, server_name=c.internal_server_name)
 
     # The other instances
 

@@ -134,6 +134,14 @@ class TlsTests(DaemonTests):
         refusal = await self.refusal(self.call(), self.address(self.begin()))
         self.assertIn("another host's", str(refusal))
 
+    async def test_all_may_have_one_certificate_for_one_name_wherever_they_are_found(self):
+        self.certificate, self.key = self.authority.issue("all", "192.0.2.1")
+        daemon = self.begin()
+        await self.create(daemon)
+        self.assertIn("another host's", str(await self.refusal(self.call(), self.address(daemon))))
+        trust = Trust(self.authority.ca, self.certificate, self.key, server_name="192.0.2.1")
+        self.assertEqual(await self.call(trust=trust)(self.address(daemon), "edge", "creation"), daemon.instance)
+
     async def test_a_certificate_does_not_stand_for_a_token_where_both_are_asked_for(self):
         daemon = self.begin()
         await self.create(daemon)
@@ -160,6 +168,18 @@ class PlainTests(DaemonTests):
             refusal = await self.refusal(call, self.address(daemon), "gone", change)
             self.assertIn("404", str(refusal))
             self.assertFalse(refusal.may_pass)
+
+    async def test_an_instance_is_told_over_ipv6(self):
+        class Taking(Resource):
+            isLeaf = True
+
+            def render_POST(self, _asked):
+                return b'{"data": {"instance": "six"}}'
+
+        port = reactor.listenTCP(0, Site(Taking()), interface="::1")
+        self.addCleanup(port.stopListening)
+        address = f"[::1]:{port.getHost().port}"
+        self.assertEqual(await self.call(trust=None)(address, "edge", "creation"), "six")
 
     async def test_a_name_stays_one_part_of_the_path(self):
         seen = []

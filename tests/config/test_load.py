@@ -241,6 +241,7 @@ def test_every_setting_has_a_variable() -> None:
         "clusters.internal_ca": ("/ca", "/ca"),
         "clusters.internal_cert": ("/cert", "/cert"),
         "clusters.internal_key": ("/key", "/key"),
+        "clusters.internal_server_name": ("instances.example", "instances.example"),
         "clusters.allow": ("exec,files", ("exec", "files")),
         "clusters.instances.discovery": ("merge", "merge"),
         "clusters.instances.domain": ("x", "x."),
