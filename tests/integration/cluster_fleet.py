@@ -6,7 +6,7 @@ import signal
 import sys
 from base64 import b64encode
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -180,6 +180,8 @@ class Fleet:
         finally:
             (folder / "resolv.conf").unlink()
             folder.rmdir()
+            with suppress(OSError):  # others have theirs there
+                folder.parent.rmdir()
 
     @contextmanager
     def cut_off(self, at: int) -> Iterator[None]:
