@@ -8,8 +8,10 @@ the others, as the Go client's does.
 
 import asyncio
 import json
+import os
 import random
 import statistics
+import subprocess
 import sys
 import tempfile
 import time
@@ -17,7 +19,7 @@ from pathlib import Path
 
 from checker_load import address, post
 from checker_server import Server
-from figure import Figure, progress, stay_on_last_core, tell
+from figure import CORES, Figure, progress, stay_on_last_core, tell
 
 AGENTS = 500
 SECONDS = 60.0
@@ -26,18 +28,37 @@ WARM = 0.3
 """The share of the time after which memory should be flat: every agent has reported then, or will have soon."""
 
 HOSTS, PODS = (10, 0), (10, 1)
+BARE = """
+import asyncio
+async def answer(reader, writer):
+    await reader.read(4096)
+    writer.write(b"HTTP/1.1 200 OK\\r\\nContent-Length: 0\\r\\n\\r\\n")
+    writer.close()
+async def main():
+    server = await asyncio.start_server(answer, "127.0.0.1", 0)
+    print(server.sockets[0].getsockname()[1], flush=True)
+    await server.serve_forever()
+asyncio.run(main())
+"""
+"""What the machine itself makes one wait: a server beside ours, on the same core, that does nothing."""
 
 
 class Fleet:
-    def __init__(self, port: int, seconds: float):
+    def __init__(self, port: int, bare_port: int, seconds: float):
+        self._ports = {"bare": bare_port}
         self._port = port
         self._seconds = seconds
-        self.waits: dict[str, list[float]] = {"heartbeat": [], "list": [], "report": []}
+        self.waits: dict[str, list[float]] = {"heartbeat": [], "list": [], "report": [], "bare": []}
         self.refused = 0
 
     async def live(self) -> None:
-        loops = [f(i) for i in range(AGENTS) for f in (self._beats, self._rounds)]
+        loops = [self._bare(), *(f(i) for i in range(AGENTS) for f in (self._beats, self._rounds))]
         await asyncio.wait([asyncio.ensure_future(loop) for loop in loops], timeout=self._seconds)
+
+    async def _bare(self) -> None:
+        while True:
+            await self._ask("bare", b"GET / HTTP/1.1\r\n\r\n")
+            await asyncio.sleep(HEARTBEAT / AGENTS)
 
     async def _beats(self, i: int) -> None:
         said = {
@@ -62,7 +83,7 @@ class Fleet:
 
     async def _ask(self, kind: str, request: bytes) -> None:
         begun = time.perf_counter()
-        reader, writer = await asyncio.open_connection("127.0.0.1", self._port)
+        reader, writer = await asyncio.open_connection("127.0.0.1", self._ports.get(kind, self._port))
         try:
             writer.write(request.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n", 1))
             answer = await reader.read()
@@ -86,6 +107,10 @@ def report(i: int, ours: tuple[int, int]) -> bytes:
     return f'{{"source_ip":"{address(ours, i)}","results":[{results}]}}'.encode()
 
 
+def p99_of(waits: "list[float]") -> float:
+    return waits[int(0.99 * len(waits))]
+
+
 async def watch(pid: int, seconds: float) -> list[tuple[float, float]]:
     """The server's memory in MB, each second."""
     seen = []
@@ -103,9 +128,12 @@ def main() -> None:
     stay_on_last_core()
     with tempfile.TemporaryDirectory() as directory:
         server = Server(Path(directory))
+        bare = subprocess.Popen([sys.executable, "-c", BARE], stdout=subprocess.PIPE, text=True)
+        os.sched_setaffinity(bare.pid, {min(CORES)})
         try:
             used = server.cpu()
-            fleet = Fleet(server.port, seconds)
+            assert bare.stdout is not None
+            fleet = Fleet(server.port, int(bare.stdout.readline()), seconds)
 
             async def both() -> list[tuple[float, float]]:
                 _, seen = await asyncio.gather(fleet.live(), watch(server.pid, seconds))
@@ -115,11 +143,14 @@ def main() -> None:
             used = server.cpu() - used
         finally:
             server.stop()
+            bare.kill()
+            bare.wait()
     waits = {kind: sorted(1000 * wait for wait in waits) for kind, waits in fleet.waits.items()}
     progress(f" {', '.join(f'{len(each)} x {kind}' for kind, each in waits.items())}; {fleet.refused} refused")
+    bare_waits = waits.pop("bare")
     for kind, each in waits.items():
-        beside = {"median": [statistics.median(each)], "longest": [each[-1]]}
-        p99 = each[int(0.99 * len(each))]
+        beside = {"a server that does nothing": [p99_of(bare_waits)], "median": [statistics.median(each)]}
+        p99 = p99_of(each)
         at_most = 50.0 if kind == "heartbeat" else None
         name = f"checker, 500 agents for {seconds:.0f} s: a {kind}, the 99th of 100"
         tell([Figure(name, "ms", [p99], at_most=at_most, references=beside)])

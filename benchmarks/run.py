@@ -28,6 +28,8 @@ NAMES = (
     "scale",
     "consul",
     "checker_server",
+    "checker_agents",
+    "agent_round",
     "checker_restart",
     "verdicts",
     "pings",

@@ -33,7 +33,7 @@ _COMMON = {
     "storage": {"type": "memory"},
     "node": {"register_self": False},
 }
-_ACCEPTED = 1024
+_BACKLOG = 1024
 
 
 class Ports:
@@ -47,7 +47,7 @@ class Ports:
 
     def open(self, place: Place, address: str, port: int) -> socket.socket:
         """Listens until it is shut."""
-        listener = place.inside(lambda: socket.create_server((address, port), backlog=_ACCEPTED))
+        listener = place.inside(lambda: socket.create_server((address, port), backlog=_BACKLOG))
         listener.setblocking(False)
         self._selector.register(listener, selectors.EVENT_READ)
         return listener
@@ -186,6 +186,7 @@ class Fleet(Lab):
         super().__init__(folder)
         self._size = size
         self._expiry = expiry
+        self._dns: DnsServer | None = None
         self.token = folder / "token"
         self.token.write_text(f"{TOKEN}\n")
 
@@ -215,7 +216,7 @@ class Fleet(Lab):
     def _close(self) -> None:
         super()._close()
         self.ports.close()
-        if hasattr(self, "_dns"):
+        if self._dns is not None:
             self._dns.__exit__()
 
     def __getitem__(self, name: str) -> Member:
@@ -241,9 +242,15 @@ class Fleet(Lab):
         return self.control.inside(fetch)
 
     def start_server(self) -> None:
+        """A checker's server whose store outlives it."""
         server = {"token_files": [str(self.token)], "expiry": f"{self._expiry:g}s"}
-        api = {"listen": ":8080", "token_files": [str(self.token)]}
-        self.server = self.control.k3net({**_COMMON, "api": api, "checker": {"server": server}}, node_name="control")
+        config = {
+            **_COMMON,
+            "api": {"listen": ":8080", "token_files": [str(self.token)]},
+            "storage": {"type": "sqlite", "sqlite": {"path": str(self.folder / "server.db")}},
+            "checker": {"server": server},
+        }
+        self.server = self.control.k3net(config, node_name="control")
 
 
 def reply(query: bytes, name: str) -> bytes:
