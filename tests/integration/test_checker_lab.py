@@ -16,8 +16,8 @@ from integration.overlay import CONTROL, ROUND, Fleet
 SOAK = os.environ.get("HYPOTHESIS_PROFILE") == "soak"
 PATIENCE = 40.0
 K3NET = str(Path(sys.executable).with_name("k3net"))
-CHOSEN = (("host down", "TCP 22 closed"), ("5/7 split", "agent killed"), ("one-way drop", "DNS dropped"))
-ALONE = (*FAULTS, *MORE) if SOAK else (*FAULTS, "firewall against one", "overlay of a node")
+CHOSEN = (("host down", "TCP 22 closed"), ("5/7 split", "agent killed"))
+ALONE = (*FAULTS, *MORE) if SOAK else (*FAULTS, "firewall against one")
 
 pytestmark = pytest.mark.requires("nft", "bridge", "setpriv")
 
