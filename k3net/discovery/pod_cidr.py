@@ -54,6 +54,12 @@ class PodCidr(Periodic):
         self.cidrs: tuple[str, ...] = ()
         self.trouble = ""
         self._wanted = False
+        self._has_none = False
+
+    @property
+    def told(self) -> "tuple[str, ...] | None":
+        """What the own Node is to carry: () for nothing, None for what it carries already."""
+        return self.cidrs if self.cidrs or self._has_none else None
 
     @property
     def alarms(self) -> Iterator[str]:
@@ -94,7 +100,7 @@ class PodCidr(Periodic):
         nodes = self._nodes()
         own = None if nodes is None else nodes.get(self._node)
         if own is not None and not own.managed:
-            self._settled = False
+            self._settled = self._has_none = False
             self._hold(tuple(_cidrs([own])), "Using Pod CIDR of the Node, which is the controller's")
             return ""
         if answer.exact:
@@ -118,7 +124,9 @@ class PodCidr(Periodic):
                     pool = Pool(net, answer.sizes.of(net))
                     chosen, claims = yield self._claim_one(pool, claims, nodes, fixed)
                 except NoSubnetLeft as error:
+                    self._has_none = True
                     self._hold((), "this node has no Pod CIDR")
+                    yield self._released(kept, claims, nodes)
                     return f"{error}; this node has none, until one is free or network.podCIDR.base is larger"
                 kept.append(chosen)
             self._hold(tuple(kept), f"Claimed Pod CIDR {', '.join(_texts(kept))} in the store; {answer.message}")

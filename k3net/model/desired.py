@@ -92,7 +92,7 @@ def node_from(name: str, observations: Mapping[str, Observation], now: float) ->
     addresses, port = whereabouts(observations, now)
     hostname = next((o.meta["hostname"] for o in said if o.meta.get("hostname")), name)
     pid = next((o.meta["pid"] for o in said if "pid" in o.meta), "")
-    pod_cidrs = next((o.pod_cidrs for o in said if o.pod_cidrs), ())
+    pod_cidrs = next((o.pod_cidrs for o in said if o.pod_cidrs is not None), None)
     ready = readiness(observations, now)
     annotations = {"k3.network/port": str(port)} if port else {}
     if pid:
@@ -119,7 +119,7 @@ def node_from(name: str, observations: Mapping[str, Observation], now: float) ->
     }
     consul = observations.get("consul")
     beats = ready.status == "True" and consul is not None and not consul.lapsed(now) and _is_news(consul)
-    return Node(name, manifest, live=ready.live, beats=beats)
+    return Node(name, manifest, live=ready.live, beats=beats, without_pod_cidrs=pod_cidrs == ())
 
 
 def _by_consul(o: Observation) -> bool:

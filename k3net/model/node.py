@@ -14,6 +14,7 @@ POD_CIDR_CONFLICT = "PodCIDRConflict"
 """Type of the condition of a Node whose pod CIDR another Node says, too."""
 
 _OWN_ADDRESSES = ("Hostname", "InternalIP")
+_POD_CIDRS = ("podCIDR", "podCIDRs")
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +35,8 @@ class Node:
 
     `version` is the store's own token, "" when the Node is not stored. `last_seen` (wall-clock seconds) is set on one
     that observations ask for, and becomes the annotation `k3.network/lastSeen` when the Node is stamped; `live` says
-    that a source of this daemon sees or denies the machine now, `beats` that Consul vouches for it now.
+    that a source of this daemon sees or denies the machine now, `beats` that Consul vouches for it now,
+    `without_pod_cidrs` that it has none, and its record is to say so.
     """
 
     name: str
@@ -43,6 +45,7 @@ class Node:
     last_seen: float | None = None
     live: bool = False
     beats: bool = False
+    without_pod_cidrs: bool = False
 
     @classmethod
     def from_manifest(cls, manifest: Any, version: str = "", name: str = "") -> "Node":
@@ -141,6 +144,8 @@ class Node:
         metadata["uid"] = metadata.get("uid") or want["metadata"]["uid"]
         if self.pod_cidrs:
             manifest["spec"] = {**(manifest.get("spec") or {}), **want["spec"]}
+        elif self.without_pod_cidrs and have.pod_cidrs:
+            manifest["spec"] = {key: value for key, value in manifest["spec"].items() if key not in _POD_CIDRS}
         status = manifest["status"] = dict(manifest.get("status") or {})
         status["phase"] = want["status"]["phase"]
         kept = status.get("addresses") or []

@@ -61,7 +61,8 @@ class Observation:
     """Source `source` saw `peer` at `seen_at`, and the claim holds for `ttl` seconds; `ttl=0` is a goodbye.
 
     `seen_at` is monotonic seconds. `addresses` are texts of usable addresses, kept in canonical form; `port` is 0 when
-    unknown, `ready=False` is a live denial. A broken rule raises InvalidObservation, which names the field.
+    unknown, `ready=False` is a live denial; `pod_cidrs` are () for a node that has none, None when that is not told. A
+    broken rule raises InvalidObservation, which names the field.
     """
 
     peer: str
@@ -73,7 +74,7 @@ class Observation:
     ready: bool = True
     reason: str = ""
     message: str = ""
-    pod_cidrs: tuple[str, ...] = ()
+    pod_cidrs: tuple[str, ...] | None = None
     meta: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -103,7 +104,8 @@ class Observation:
             raise InvalidObservation("reason", "not a condition reason")
         if len(self.meta) > _MOST_META:
             raise InvalidObservation("meta", "too many entries")
-        if len(self.pod_cidrs) > _MOST_CIDRS or not all(map(_is_network, self.pod_cidrs)):
+        cidrs = self.pod_cidrs or ()
+        if len(cidrs) > _MOST_CIDRS or not all(map(_is_network, cidrs)):
             raise InvalidObservation("pod_cidrs", "not a few networks")
         for key, texts in (("message", (self.message,)), ("meta", (*self.meta, *self.meta.values()))):
             if any(len(text) > _LONGEST_TEXT or not _PRINTABLE.fullmatch(text) for text in texts):

@@ -49,10 +49,10 @@ class PodCidrWires:
             patience=float(s.reconcile.report_every + s.liveness.peer_ttl),
         )
 
-    def cidrs(self) -> tuple[str, ...]:
-        """What the own Node is to carry."""
+    def cidrs(self) -> "tuple[str, ...] | None":
+        """What the own Node is to carry, as `PodCidr.told`."""
         part = self._part()
-        return part.cidrs if part is not None else ()
+        return part.told if part is not None else None
 
     def meta(self) -> dict[str, str]:
         """For the explanation of that."""

@@ -1,5 +1,6 @@
 """The own node's pod CIDR: held, moved, kept over a restart, and never that of another."""
 
+import json
 from ipaddress import ip_network
 from itertools import combinations
 from typing import Any
@@ -63,7 +64,7 @@ class Machine:
 
     def speaks(self, beats: int = 3) -> bool:
         word = {"meta": {"podCIDR": self.part.word}} if self.part.word else {}
-        return self.daemon.observe(self.name, "own", beats * 30.0, pod_cidrs=self.part.cidrs, **word)
+        return self.daemon.observe(self.name, "own", beats * 30.0, pod_cidrs=self.part.told, **word)
 
     @property
     def carries(self) -> tuple[str, ...]:
@@ -272,6 +273,36 @@ class PodCidrTests(SynchronousTestCase):
         self.world.advance(61)
         self.assertNotIn(n1.part.cidrs, ((), (claim.subnet,)))
         self.assertEqual(n1.carries, n1.part.cidrs)
+
+    def test_the_record_of_who_lost_its_claim_says_no_cidr_when_no_other_is_left(self):
+        machines = [self.machine(f"n{number}") for number in range(15)]
+        self.world.advance(70)
+        loser = machines[3]
+        before = loser.part.cidrs
+        record = json.loads(self.world.foreign.raw(loser.name))
+        record["spec"]["unschedulable"] = True
+        self.world.foreign.put(record)
+        claim = next(claim for claim in self.store.claims() if claim.owner == loser.name)
+        self.store.claim(Claim(claim.subnet, "another"), claim.version)
+        self.world.advance(61)
+        self.assertEqual((loser.part.cidrs, loser.carries), ((), ()))
+        self.assertEqual(self.world.node(loser.name).manifest["spec"], {"unschedulable": True})
+        [claim] = [claim for claim in self.store.claims() if claim.owner == "another"]
+        self.store.release(claim)
+        self.world.advance(65)
+        self.assertEqual((loser.part.cidrs, loser.carries), (before, before))
+
+    def test_a_node_that_has_not_looked_yet_leaves_its_record_as_it_is(self):
+        n1 = self.machine("n1")
+        self.world.advance(5)
+        before = n1.carries
+        n1.stop()
+        again = self.machine("n1")
+        again.wrong = ConfigError("podCIDR", "broken", "file")
+        again.part.answer, again.part.cidrs = None, ()
+        again.part.kick()
+        self.world.advance(70)
+        self.assertEqual((again.part.told, again.carries), (None, before))
 
     def test_nodes_that_cut_the_cluster_differently_do_not_overlap(self):
         machines = [self.machine(f"n{number}", per_node=f"/{26 + number % 3}") for number in range(8)]

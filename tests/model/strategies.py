@@ -25,7 +25,7 @@ def observations(names=NAMES, sources=SOURCES, times=TIMES, ttls=TTLS):
         ready=st.booleans(),
         reason=st.sampled_from(("", "First", "Second")),
         message=st.sampled_from(("", "as heard")),
-        pod_cidrs=st.sampled_from(((), ("10.42.0.0/24",))),
+        pod_cidrs=st.sampled_from((None, (), ("10.42.0.0/24",))),
         meta=META,
     )
 

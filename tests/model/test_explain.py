@@ -282,7 +282,7 @@ def told_by(o, field):
         PID: {o.meta.get("pid", "")},
         IP: set(o.addresses),
         "status.addresses[Hostname]": {o.meta.get("hostname", "")},
-        "spec.podCIDRs": {", ".join(o.pod_cidrs)},
+        "spec.podCIDRs": {", ".join(o.pod_cidrs or ())},
     }
     return texts.get(field, set())
 

@@ -308,6 +308,15 @@ def test_addresses_that_nobody_tells_any_more_stay():
     assert silent.carrying(have).pod_cidrs == have.pod_cidrs
 
 
+def test_pod_cidrs_go_when_the_node_is_said_to_have_none_and_the_rest_of_its_spec_stays():
+    have = Node.from_manifest({**copy.deepcopy(FULL), "spec": {"podCIDR": "10.42.0.0/24", "taints": [], "x": None}})
+    without = node_from("n1", {"own": Observation("n1", "own", 0.0, 90.0, pod_cidrs=())}, 1.0)
+    assert without.manifest["spec"] == {}
+    assert without.carrying(have).manifest["spec"] == {"taints": [], "x": None}
+    untold = node_from("n1", {"own": Observation("n1", "own", 0.0, 90.0)}, 1.0)
+    assert untold.carrying(have).manifest["spec"] == have.manifest["spec"]
+
+
 def test_a_changed_address_replaces_the_old_one():
     have = Node.from_manifest(copy.deepcopy(FULL))
     moved = node_from("n1", {"mdns": Observation("n1", "mdns", 0.0, 90.0, ("192.0.2.77",), 22)}, 1.0)
