@@ -3,8 +3,10 @@
 import argparse
 import json
 import os
+import stat
 import sys
 import tempfile
+from contextlib import suppress
 from typing import Any
 
 from k3net.cli.client import Client, add_options
@@ -19,6 +21,7 @@ from k3net.pod_cidr.search import MAY_BE_INACCURATE
 PATH = "/etc/cni/net.d/10-k3net.conflist"
 _MOST_BACKUPS = 100
 _LIMIT = 2**16
+_LONGEST = 2**20
 _DEADLINE = 3.0
 _ALL = {4: "0.0.0.0/0", 6: "::/0"}
 
@@ -76,11 +79,7 @@ def conflist(cidrs: "tuple[Net, ...]") -> str:
 def write(path: str, data: bytes) -> str:
     """Put `data` at `path` in one step, and say what was done; what stood there before is kept beside it."""
     path = os.path.realpath(path)
-    try:
-        with open(path, "rb") as file:
-            before: bytes | None = file.read()
-    except FileNotFoundError:
-        before = None
+    before = _contents(path)
     if before == data:
         return f"{path}: unchanged"
     folder, name = os.path.split(path)
@@ -100,6 +99,21 @@ def write(path: str, data: bytes) -> str:
     return f"{path}: written{kept}"
 
 
+def _contents(path: str) -> "bytes | None":
+    """What stands there; None for nothing, K3netError for what is no configuration."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return None
+    with open(descriptor, "rb") as file:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise K3netError(f"{path}: not a file")
+        data = file.read(_LONGEST + 1)
+    if len(data) > _LONGEST:
+        raise K3netError(f"{path}: what stands there is longer than 1 MiB, and no CNI configuration")
+    return data
+
+
 def _backed_up(path: str, data: bytes) -> str:
     """The first name beside `path` that is free, or that has this content already; it holds `data` then."""
     for number in range(_MOST_BACKUPS):
@@ -112,8 +126,8 @@ def _backed_up(path: str, data: bytes) -> str:
                 os.fsync(file.fileno())
             return backup
         except FileExistsError:
-            with open(backup, "rb") as file:
-                if file.read() == data:
+            with suppress(K3netError):  # what is none of ours is not looked into
+                if _contents(backup) == data:
                     return backup
     raise K3netError(f"{path}: there are {_MOST_BACKUPS} backups beside it; remove some")
 

@@ -10,6 +10,7 @@ from fixture_api import FixtureApi, node
 
 from k3net.cli import main
 from k3net.cli.cni_config import write
+from k3net.errors import K3netError
 
 TREES = Path(__file__).parents[1] / "data/nodes"
 
@@ -180,6 +181,19 @@ def test_a_link_is_followed_and_where_nothing_can_be_written_that_is_said(capsys
     assert json.loads(real.read_bytes())["name"] == "k3net"
     missing = tmp_path / "none/10-k3net.conflist"
     assert run(capsys, *argv, str(missing)) == (1, "", f"k3net: {missing}: no such file or directory\n")
+
+
+def test_what_is_no_configuration_is_neither_read_to_its_end_nor_replaced(tmp_path):
+    pipe, large = tmp_path / "pipe", tmp_path / "large"
+    os.mkfifo(pipe)
+    large.touch()
+    os.truncate(large, 2**40)
+    for path, reason in (("/dev/zero", "not a file"), (pipe, "not a file"), (large, "longer than 1 MiB")):
+        with pytest.raises(K3netError, match=reason):
+            write(str(path), b"{}")
+    (tmp_path / "10-k3net.conflist").write_text("before")
+    os.mkfifo(tmp_path / "10-k3net.conflist.bak")
+    assert "10-k3net.conflist.bak1" in write(str(tmp_path / "10-k3net.conflist"), b"{}")
 
 
 def test_a_write_that_fails_leaves_all_as_it_was(tmp_path, monkeypatch):
