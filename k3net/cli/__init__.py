@@ -7,6 +7,7 @@ import sys
 from collections.abc import Sequence
 
 from k3net.cli.client import add_options
+from k3net.cli.parser import Parser
 from k3net.cli.text import escaped
 from k3net.errors import ConfigError, K3netError
 
@@ -43,7 +44,7 @@ def make_parser(commands: Sequence[str] = COMMANDS) -> argparse.ArgumentParser:
         allow_abbrev=False,
     )
     add_options(parser, os.environ)
-    subparsers = parser.add_subparsers(metavar="COMMAND", required=True, title="commands")
+    subparsers = parser.add_subparsers(metavar="COMMAND", required=True, title="commands", parser_class=Parser)
     for command in commands:
         importlib.import_module(f"k3net.cli.{command.replace('-', '_')}").add_parser(subparsers)
     return parser

@@ -25,6 +25,7 @@ def add_parser(subparsers: Any) -> None:
         epilog=_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
+        brief=True,
     )
     parser.add_argument("--cidr", metavar="CIDR", action="append", help=HELP["cidr"])
     parser.add_argument("--timeout", metavar="DURATION", help=HELP["timeout"])

@@ -29,7 +29,7 @@ class NotWritten(K3netError):
     """The file of --output cannot be written."""
 
 
-def main(words: Mapping[str, Any], program: str, task: "Callable[[Request], None] | None" = None) -> int:
+def main(words: Mapping[str, Any], program: str, task: "Callable[[Request, str], None] | None" = None) -> int:
     """Do what the options' texts ask for, and give the exit code: 0, 1 (failed) or 2 (asked wrongly).
 
     What is wrong is one line on standard error, after `program`. SIGINT and SIGTERM leave with 130 and 143, and no
@@ -40,7 +40,7 @@ def main(words: Mapping[str, Any], program: str, task: "Callable[[Request], None
             stream.reconfigure(errors="backslashreplace")
     _on_signals(_leave)
     try:
-        (task or export)(parse_request(words))
+        (task or export)(parse_request(words), program)
         print(end="", flush=True)
     except ConfigError as error:
         return _failed(program, str(error), 2)
@@ -54,11 +54,11 @@ def main(words: Mapping[str, Any], program: str, task: "Callable[[Request], None
     return 0
 
 
-def export(request: Request) -> None:
+def export(request: Request, program: str) -> None:
     """Print the export, or write it to its file; what is missing is said on standard error."""
     report = collected(request)
     for note in report.notes:
-        print(f"k3net export: {escaped(note)}", file=sys.stderr)
+        print(f"{program}: {escaped(note)}", file=sys.stderr)
     if not request.output:
         write_report(report, request.format)
         return
@@ -141,7 +141,10 @@ def missing_names(missing: Mapping[str, int], asked: int, request: Request) -> l
     """A line that says how many names are missing and why, or none."""
     if not missing:
         return []
-    said = {"no answer": f"no answer within {request.dns_timeout:g} s", "not asked in time": "--timeout was over"}
+    said = {
+        "no answer": f"no answer within {min(request.dns_timeout, request.timeout):g} s",
+        "not asked in time": "--timeout was over",
+    }
     why = ", ".join(f"{said.get(reason, reason)}: {count}" for reason, count in sorted(missing.items()))
     return [f"{sum(missing.values())} of {asked} names are missing ({why})"]
 

@@ -1,6 +1,9 @@
 """`k3net export --watch`: the neighbours, and then each change of them as the kernel tells it (netlink)."""
 
-from collections.abc import Iterator
+import os
+import stat
+import sys
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -25,9 +28,26 @@ _PASSING = frozenset({"delay", "probe"})
 Key = tuple[str, Address]
 
 
-def watch(request: Request) -> None:
+def watch(request: Request, _: str) -> None:
     """Print until a signal ends it; K3netError when the kernel does not tell changes."""
     with_reactor(lambda reactor: Watch(reactor, request).begin())
+
+
+@implementer(IReadDescriptor)
+class Reader:
+    """Tells `gone(reason)` when whoever reads standard output, a pipe, reads it no more."""
+
+    def __init__(self, gone: "Callable[[Failure], object]"):
+        self.connectionLost = gone
+
+    def fileno(self) -> int:
+        return sys.stdout.fileno()
+
+    def logPrefix(self) -> str:
+        return "standard output"
+
+    def doRead(self) -> None:
+        """Nothing comes from there."""
 
 
 @implementer(IReadDescriptor)
@@ -51,6 +71,8 @@ class Watch:
             self._changes = Changes()
             self._rows = rows(self._request.families, self._request.timeout)
         self._reactor.addReader(self)
+        if _is_pipe(sys.stdout):
+            self._reactor.addReader(Reader(lambda _: self.connectionLost(Failure(BrokenPipeError()))))
         self._look()
         return self._ended
 
@@ -123,6 +145,13 @@ class Watch:
         found = yield self._resolver.names(rest, deadline)
         self._names.update((address, (name, "dns")) for address, name in found.items())
         self._nameless |= rest - found.keys()
+
+
+def _is_pipe(stream: Any) -> bool:
+    try:
+        return stat.S_ISFIFO(os.fstat(stream.fileno()).st_mode)
+    except (AttributeError, OSError, ValueError):  # there is none
+        return False
 
 
 @contextmanager

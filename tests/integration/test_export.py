@@ -194,7 +194,7 @@ def test_names_come_from_hosts_and_dns_and_no_lie_is_shown(host):
     assert named == {n: known.get(n, (f"52:54:00:00:00:{n}", "mac")) for n in LIES}
     assert "16.0.77.10.in-addr.arpa" not in server.asked
     [note] = done.stderr.splitlines()
-    assert note.startswith("k3net export: ")
+    assert note.startswith("k3net-export: ")
     assert "names are missing" in note
     assert "no answer within 0.25 s: 3" in note
     assert "the answer is too long: 1" in note
@@ -224,7 +224,7 @@ def test_a_thousand_silent_names_are_asked_at_once_and_said_to_be_missing(host):
     assert len(devices) > SILENT
     assert len(set(server.asked)) == len(devices)
     count = len(devices)
-    assert done.stderr == (f"k3net export: {count} of {count} names are missing (no answer within 0.25 s: {count})\n")
+    assert done.stderr == (f"k3net-export: {count} of {count} names are missing (no answer within 0.25 s: {count})\n")
 
 
 def test_the_timeout_prints_what_is_known_and_says_what_is_missing(host):
@@ -233,7 +233,7 @@ def test_the_timeout_prints_what_is_known_and_says_what_is_missing(host):
         done = twistd(host, "--timeout", "600ms", "--dns-timeout", "250ms")
     assert done.returncode == 0
     assert json.loads(done.stdout)["count"] == 300
-    assert done.stderr.startswith("k3net export: 300 of 300 names are missing (")
+    assert done.stderr.startswith("k3net-export: 300 of 300 names are missing (")
     assert "--timeout was over: " in done.stderr
 
 
@@ -334,6 +334,13 @@ def test_an_output_that_is_full_closed_or_read_no_further_is_one_line_or_none(ho
         assert (closed.returncode, closed.stderr) == (0, "")
     watched = run(host, "bash", "-c", f"set -o pipefail; {K3NET} export --watch --resolve-dns=false | head -c 0")
     assert (watched.stdout, watched.stderr) == ("", "")
+
+
+def test_a_watch_whose_reader_has_enough_ends_though_nothing_changes(host):
+    add(host, "10.77.0.10", "52:54:00:00:00:10")
+    command = f"set -o pipefail; timeout 20 {K3NET} export --watch --resolve-dns=false --format cmd | head -1"
+    watched = run(host, "bash", "-c", command)
+    assert (watched.stdout, watched.stderr) == ("added 10.77.0.10 52:54:00:00:00:10 52:54:00:00:00:10\n", "")
 
 
 @pytest.mark.parametrize("end", [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
