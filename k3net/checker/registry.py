@@ -221,11 +221,14 @@ class Registry:
         return client, [*replaced, *known[1:]]
 
     def _rename(self, client: Client, node_name: str) -> None:
-        """The name of its node, else the node's address; where two share that, the second has its pod's with it."""
+        """The name of its node, else the node's address; where several share that, the others have more beside it.
+
+        No two have the same name: only one is at both addresses.
+        """
         wanted = node_name or client.node_ip
         if client.name == wanted:
             return
-        for name in (wanted, f"{wanted}/{client.pod_name}", f"{wanted}/{client.pod_ip}"):
+        for name in (wanted, f"{wanted}/{client.pod_name}", f"{wanted}/{client.node_ip}/{client.pod_ip}"):
             if self._names.get(name, client) is client:
                 break
         if name != client.name:

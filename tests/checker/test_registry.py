@@ -103,6 +103,18 @@ def test_two_agents_on_one_host_are_one_host_and_two_pods() -> None:
     assert registry.bits["host"] == {"10.0.0.1": second.bit}
 
 
+def test_no_two_agents_have_the_same_name_whatever_they_call_themselves() -> None:
+    registry = Registry(15.0)
+    for i in range(4):
+        heard(registry, Heartbeat(f"10.0.0.{i}", "10.1.0.1", "agent", namespace=f"lab-{i}", node_name="n1"))
+    assert sorted(client.name for client in registry) == [
+        "n1",
+        "n1/10.0.0.2/10.1.0.1",
+        "n1/10.0.0.3/10.1.0.1",
+        "n1/agent",
+    ]
+
+
 def test_a_node_without_a_name_is_called_by_its_address_until_it_has_one() -> None:
     registry = Registry(15.0)
     assert heard(registry, beat(1)).name == "10.0.0.1"
