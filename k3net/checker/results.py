@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
+from typing import Any
 
 import msgspec
 from msgspec import Raw
@@ -90,7 +91,7 @@ class Results:
         ports = result.port_status.values()
         finding = ServiceFinding(
             service=result.target_ip,
-            resolved=True if result.resolved is None and "open" in ports else result.resolved,
+            resolved=_resolved(result),
             connected="closed" not in ports if ports else None,
             seconds=durations.seconds[result.test_duration],
         )
@@ -179,8 +180,12 @@ class Results:
         """What each source calls itself, and its cells as a JSON object; the sources sorted."""
         return sorted((source.address, source.cells) for source in self._of[layer].values())
 
-    def services(self) -> "dict[str, ConnectivityResult]":
-        return {source.address: source.result for source in self._services.values()}
+    def services(self) -> "dict[str, dict[str, Any]]":
+        """What each source calls itself, and its result with every field of the contract."""
+        return {
+            source.address: {"ping_status": "", "port_status": {}, **msgspec.to_builtins(source.result)}
+            for source in self._services.values()
+        }
 
     def counts(self, layer: str) -> "list[tuple[Client, Counts]]":
         return [(client, source.counts) for client, source in self._of[layer].items() if not client.stranger]
@@ -216,6 +221,13 @@ class Results:
         own = sum(1 for client, s in self._of[layer].items() if not client.stranger and s.row.tested >> client.bit & 1)
         tested = sum((row.tested & ~self._unheard).bit_count() for row in rows) - own
         return (tested / (count * (count - 1)) if count > 1 else 0.0), oldest
+
+
+def _resolved(result: ConnectivityResult) -> "bool | None":
+    """Whether DNS knows the service. The Go client does not say: where it does not, it pings and tries nothing."""
+    if result.resolved is not None or not (result.ping_status or result.port_status):
+        return result.resolved
+    return result.ping_status == "reachable" or bool(result.port_status)
 
 
 def _merged(old: bytes, new: Mapping[str, Cell], bits: Mapping[str, int], earlier: int) -> bytes:

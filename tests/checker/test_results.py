@@ -136,9 +136,24 @@ def test_the_service_is_well_when_its_name_resolves_and_its_port_opens() -> None
     for one in told:
         results.take_service(a, a.pod_ip, one)
     assert [finding.ok for finding in results.findings(a)] == [False, True]
-    assert results.services()["10.1.0.0"].test_duration == "1.00ms"
+    assert results.services()["10.1.0.0"]["test_duration"] == "1.00ms"
     results.take_service(a, a.pod_ip, result("other"))
     assert [finding.service for finding in results.findings(a)] == ["other"]
+
+
+def test_a_go_client_whose_name_does_not_resolve_says_so_without_a_port_and_its_answer_has_all_fields() -> None:
+    results, [a, b, _] = cluster()
+    results.take_service(a, a.pod_ip, result("web", "unreachable", "", latency=0))
+    results.take_service(b, b.pod_ip, result("10.96.0.7", "unreachable", "closed"))
+    assert [(finding.resolved, finding.ok) for finding in results.service_findings()] == [(False, False), (True, False)]
+    assert results.services()["10.1.0.0"] == {
+        "source_ip": "10.1.0.0",
+        "target_ip": "web",
+        "ping_status": "unreachable",
+        "port_status": {},
+        "latency": "0ns",
+        "test_duration": "1.00ms",
+    }
 
 
 def test_there_is_an_end_to_results() -> None:
