@@ -16,6 +16,7 @@ Count = Annotated[int, Meta(ge=0, le=1_000_000)]
 LongDuration = Annotated[str, Meta(max_length=40)] | Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)]
 Ping = Literal["reachable", "unreachable", ""]
 Port = Literal["open", "closed"]
+Time = Annotated[datetime, Meta(tz=True)]
 
 
 class Heartbeat(Struct, frozen=True, gc=False, omit_defaults=True):
@@ -25,7 +26,7 @@ class Heartbeat(Struct, frozen=True, gc=False, omit_defaults=True):
     pod_ip: Ip
     pod_name: Annotated[str, Meta(min_length=1, max_length=253, pattern=r"^[A-Za-z0-9._-]+$(?!\n)")]
     namespace: Name = ""
-    timestamp: datetime | None = None
+    timestamp: Time | None = None
     node_name: Name = ""
     goodbye: bool = False
 
@@ -43,7 +44,7 @@ class ConnectivityResult(Struct, frozen=True, gc=False, omit_defaults=True, kw_o
     port_status: Annotated[dict[Annotated[str, Meta(max_length=5)], Port], Meta(max_length=16)] = {}
     latency: LongDuration = ""
     test_duration: LongDuration = ""
-    timestamp: datetime | None = None
+    timestamp: Time | None = None
     loss: Annotated[float, Meta(ge=0, le=1)] | None = None
     sent: Count = 0
     received: Count = 0

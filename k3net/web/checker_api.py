@@ -118,8 +118,8 @@ class CheckerApi:
 
     def _heartbeat(self, view: RequestView) -> "dict[str, Any]":
         said: Heartbeat = view.body
-        _bound(view, said.node_ip, "node_ip")
-        _bound(view, said.pod_ip, "pod_ip")
+        _own(view, said.node_ip, "node_ip")
+        _own(view, said.pod_ip, "pod_ip")
         self._admit(f"beat {said.pod_ip}")
         self._server().heartbeat(said)
         expiry = self._server().registry.expiry
@@ -127,14 +127,14 @@ class CheckerApi:
 
     def _report(self, kind: str, view: RequestView) -> "dict[str, Any]":
         report: Report = view.body
-        _bound(view, report.source_ip, "source_ip")
+        _own(view, report.source_ip, "source_ip")
         self._admit(f"{kind} {report.source_ip}")
         self._server().report(kind, report)
         return _TAKEN
 
     def _service(self, view: RequestView) -> "dict[str, Any]":
         report: ServiceReport = view.body
-        _bound(view, report.source_ip, "source_ip")
+        _own(view, report.source_ip, "source_ip")
         self._admit(f"service {report.source_ip}")
         self._server().service_report(report)
         return _TAKEN
@@ -208,13 +208,11 @@ def matrix(rows: Sequence[tuple[str, bytes]]) -> "Iterable[bytes]":
     yield b"}"
 
 
-def _bound(view: RequestView, address: str, field: str) -> None:
-    """A token that is bound to addresses speaks for no other."""
-    if view.speaks_for is None:
-        return
+def _own(view: RequestView, address: str, field: str) -> None:
+    """It is an address; and a token that is bound to addresses speaks for no other."""
     try:
         named = str(ip_address(address))
     except ValueError:
-        named = address
-    if named not in view.speaks_for:
+        raise InvalidRequest(f"expected an IP address, not {address!r}", f"$.{field}") from None
+    if view.speaks_for is not None and named not in view.speaks_for:
         raise Forbidden(f"{field}: this token does not speak for {address!r}")

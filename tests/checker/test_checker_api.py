@@ -117,6 +117,10 @@ class CheckerApiTests(TestCase):
         for path, body, details in (
             ("heartbeat", {**BEAT, "pod_name": ""}, "$.pod_name"),
             ("heartbeat", {**BEAT, "node_ip": "a\nb"}, "$.node_ip"),
+            ("heartbeat", {**BEAT, "node_ip": "1.2.3.4.5"}, "$.node_ip"),
+            ("heartbeat", {**BEAT, "pod_ip": "::::"}, "$.pod_ip"),
+            ("heartbeat", {**BEAT, "pod_ip": "010.1.0.1"}, "$.pod_ip"),
+            ("test-results/pods", {**REPORT, "source_ip": "10.1"}, "$.source_ip"),
             ("heartbeat", b"{", ""),
             ("heartbeat", b"[" * 5000, ""),
             ("test-results/hosts", {"source_ip": "", "results": []}, "$.source_ip"),

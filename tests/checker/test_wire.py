@@ -74,6 +74,7 @@ def test_what_was_not_measured_is_left_out_when_written() -> None:
         ("target_ip", ""),
         ("loss", 1.5),
         ("timestamp", "yesterday"),
+        ("timestamp", "2026-11-20T18:15:47"),
         ("sent", -1),
         ("reason", "x" * 121),
         ("latency", 2**64),
