@@ -52,8 +52,10 @@ def rounds(
             if (picture := _picture(names, rows, at, age, squeeze, nodes)) is not None
         }
         seen = _services(names, [findings[age] if age < len(findings) else None for findings in told])
-        if age and not (pictures or seen):
-            break
+        if not (pictures or seen):
+            if age:
+                break
+            pictures = {"host": _nothing(names)} if names else {}
         found.append(Round(pictures, seen))
     return tuple(found)
 
@@ -96,6 +98,12 @@ def _picture(
         tuple(0 if row is None else squeeze(row.failed[protocol][age]) for row in rows),
         loss,
     )
+
+
+def _nothing(names: tuple[str, ...]) -> Picture:
+    """There are these nodes, and no test of them."""
+    none = (0,) * len(names)
+    return Picture(names, none, none)
 
 
 def _services(names: tuple[str, ...], findings: Sequence["ServiceFinding | None"]) -> "dict[str, ServicePicture]":

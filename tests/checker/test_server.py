@@ -165,6 +165,12 @@ class ServerTests(SynchronousTestCase):
         self.clock.pump([1.0] * 16)
         self.assertEqual(self.server.rows("host"), [])
 
+    def test_agents_that_have_not_told_anything_yet_are_nodes_without_results(self):
+        for i in range(3):
+            self.server.heartbeat(beat(i))
+        [verdict] = self.successResultOf(self.server.verdicts())
+        self.assertEqual((verdict.kind, verdict.text), ("unknown", "too little data: no host was measured"))
+
     def test_the_verdict_names_the_node_that_is_down(self):
         self.mesh(6, down=(3,))
         self.assertIn(("down", ("n3",)), self.kinds())
