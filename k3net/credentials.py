@@ -10,6 +10,7 @@ from twisted.internet.interfaces import IOpenSSLClientConnectionCreator, IOpenSS
 from zope.interface import implementer
 
 from k3net.errors import K3netError
+from k3net.model.token_line import first_token
 
 T = TypeVar("T")
 _CERTIFICATE = re.compile(rb"-----BEGIN CERTIFICATE-----.*?-----END CERTIFICATE-----", re.DOTALL)
@@ -23,7 +24,7 @@ class BadSecret(K3netError):
 class Token:
     """The token of each request: the one given, else the first of the file `path`, else "".
 
-    One token a line, `#` begins a comment; BadSecret when there is none in the file.
+    One token a line, and what else is in the line is for others; BadSecret when there is none in the file.
     """
 
     def __init__(self, given: str = "", path: str = ""):
@@ -32,7 +33,12 @@ class Token:
         self._path = path
 
     def __call__(self) -> str:
-        return self._file.value() if self._path and not self._given else _checked(self._given)
+        if self._path and not self._given:
+            return self._file.value()
+        try:
+            return _checked(self._given)
+        except ValueError as error:
+            raise BadSecret(str(error)) from None
 
     def __repr__(self) -> str:
         return "Token(***)"
@@ -112,16 +118,15 @@ def _contents(path: str) -> bytes:
 
 
 def _first_token(contents: bytes) -> str:
-    lines = (line.strip() for line in contents.splitlines())
-    token = next((line for line in lines if line and not line.startswith(b"#")), b"")
+    token = first_token(contents).decode("utf-8", "replace")
     if not token:
         raise ValueError("no token in it")
-    return _checked(token.decode("utf-8", "replace"))
+    return _checked(token)
 
 
 def _checked(token: str) -> str:
     if token and not re.fullmatch(r"[\x21-\x7e]+", token):
-        raise BadSecret("the token is not printable ASCII without spaces")
+        raise ValueError("the token is not printable ASCII without spaces")
     return token
 
 

@@ -80,14 +80,21 @@ class SecretTests(TestCase):
         self.file.write_text("the-second\n")
         self.assertEqual(token(), "the-second")
 
+    def test_a_comment_after_a_token_and_what_it_may_are_not_shown(self):
+        self.file.write_text("first write  # the boss\nsecond\n")
+        self.assertEqual(Token(path=str(self.file))(), "first")
+
     def test_a_token_that_is_given_comes_before_the_file_and_shows_in_no_repr(self):
         self.assertEqual(Token("given", "/nowhere")(), "given")
         self.assertNotIn("given", repr(Token("given")))
         self.assertEqual(Token()(), "")
 
     def test_what_is_wrong_with_a_file_is_said_without_its_contents(self):
-        self.file.write_text("two words\n")
-        self.assertNotIn("words", str(self.assertRaises(BadSecret, Token(path=str(self.file)))))
+        self.file.write_text("caf\xe9\n")
+        said = str(self.assertRaises(BadSecret, Token(path=str(self.file))))
+        self.assertNotIn("caf", said)
+        self.assertIn(str(self.file), said)
+        self.assertRaises(BadSecret, Token("two words"))
         self.assertIn("No such file", str(self.assertRaises(BadSecret, Token(path=str(self.folder / "none")))))
         self.file.write_text("# nothing\n")
         self.assertIn("no token in it", str(self.assertRaises(BadSecret, Token(path=str(self.file)))))

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from k3net.errors import ConfigError, K3netError
+from k3net.model.token_line import first_token
 
 if TYPE_CHECKING:
     import http.client
@@ -49,17 +50,18 @@ class BadAnswer(K3netError):
 
 
 class ApiError(K3netError):
-    """The daemon refused: its own `code` and `message`, and the HTTP `status`."""
+    """The daemon refused: its own `code` and `message`, the place in the body that is meant, and the HTTP `status`."""
 
-    def __init__(self, status: int, code: str, message: str):
-        super().__init__(status, code, message)
+    def __init__(self, status: int, code: str, message: str, place: str = ""):
+        super().__init__(status, code, message, place)
         self.status = status
         self.code = code
         self.message = message
+        self.place = place
 
     def __str__(self) -> str:
         hint = "; see --token-file" if self.status == 401 else ""
-        return f"{self.code}: {self.message}{hint}"
+        return f"{self.code}: {self.message}{f' at {self.place}' if self.place else ''}{hint}"
 
 
 class Address(NamedTuple):
@@ -80,13 +82,12 @@ def parse_address(text: str) -> Address:
 
 
 def read_token(path: str) -> str:
-    """The first token of a file as the daemon reads them: one a line, `#` begins a comment; ConfigError without one."""
+    """The first token of a file as the daemon reads them; ConfigError without one."""
     try:
         with open(path, "rb") as file:
-            lines = [line.strip() for line in file.read(_CHUNK).splitlines()]
+            token = first_token(file.read(_CHUNK))
     except OSError as error:
         raise ConfigError("--token-file", error.strerror or str(error), origin=path) from error
-    token = next((line for line in lines if line and not line.startswith(b"#")), b"")
     if not re.fullmatch(rb"[\x21-\x7e]+", token):
         raise ConfigError("--token-file", "expected a token, in printable ASCII without spaces", origin=path)
     return token.decode("ascii")
@@ -162,7 +163,8 @@ class Client:
         if not good:
             code, message = (answer.get("code"), answer.get("message")) if isinstance(answer, dict) else (None, None)
             if isinstance(code, str) and code and isinstance(message, str):
-                raise ApiError(status, code, message)
+                place = answer.get("details")
+                raise ApiError(status, code, message, place if isinstance(place, str) else "")
         if not good or answer is None:
             raise BadAnswer(url, f"{status} {phrase} with {content_type or 'no content type'}, not the expected JSON")
         if not isinstance(answer, dict) or (kind and answer.get("kind") != kind):

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from k3net.errors import Forbidden, TooManyRequests, Unauthorized
+from k3net.model.token_line import words_of
 from k3net.web.request import Request
 from k3net.web.token_files import NO_FILE, TokenFiles, shown
 
@@ -13,6 +14,7 @@ from k3net.web.token_files import NO_FILE, TokenFiles, shown
 class Tokens:
     """Lets in who bears a token of the files: one a line, `#` begins a comment, several are valid at once.
 
+    A token of which more is said in its line (what it may, whom it speaks for) is one of another API, and none here.
     A file that changes is read again within a second; one that cannot be read lets nobody in and is told in `error`.
     """
 
@@ -20,7 +22,7 @@ class Tokens:
     refuses = (Unauthorized,)
 
     def __init__(self, clock: Any, paths: Sequence[str]):
-        self._files = TokenFiles(clock, paths, _whole_line)
+        self._files = TokenFiles(clock, paths, _alone)
         self._none = not paths
 
     def __call__(self, request: Request) -> None:
@@ -38,9 +40,9 @@ class Tokens:
         return NO_FILE if self._none else self._files.error
 
 
-def _whole_line(line: bytes) -> "tuple[bytes, None]":
-    token = line.strip()
-    return (b"" if token.startswith(b"#") else token), None
+def _alone(line: bytes) -> "tuple[bytes, None]":
+    words = words_of(line)
+    return (words[0] if len(words) == 1 else b""), None
 
 
 class RateLimit:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from k3net.errors import Forbidden, TooManyRequests, Unauthorized
+from k3net.model.token_line import words_of
 from k3net.web.access import RateLimit
 from k3net.web.request import Request
 from k3net.web.token_files import NO_FILE, TokenFiles, shown
@@ -48,7 +49,7 @@ class ScopedTokens:
         return found[-1] if found else None
 
     def _read(self, line: bytes) -> "tuple[bytes, frozenset[str]]":
-        token, *words = line.partition(b"#")[0].split() or [b""]
+        token, *words = words_of(line) or [b""]
         scopes = frozenset(word.decode("ascii", "replace") for word in words)
         if not scopes <= self._scopes:
             raise ValueError(f"expected TOKEN, or TOKEN and of {', '.join(sorted(self._scopes))}")

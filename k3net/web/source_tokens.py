@@ -5,6 +5,7 @@ from ipaddress import ip_address
 from typing import Any
 
 from k3net.errors import Forbidden, Unauthorized
+from k3net.model.token_line import words_of
 from k3net.web.access import Tokens
 from k3net.web.request import Request
 from k3net.web.token_files import TokenFiles, shown
@@ -42,7 +43,7 @@ class SourceTokens:
 
 def _bound(line: bytes) -> "tuple[bytes, frozenset[str] | None]":
     """The token, and the addresses it is bound to, as their owners write them; ValueError."""
-    token, *words = line.partition(b"#")[0].split() or [b""]
+    token, *words = words_of(line) or [b""]
     try:
         return token, frozenset(str(ip_address(word.decode("ascii"))) for word in words) or None
     except ValueError:

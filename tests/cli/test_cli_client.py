@@ -226,6 +226,13 @@ def test_the_apis_own_error_is_told_by_its_code(api: FixtureApi) -> None:
     assert (caught.value.status, str(caught.value)) == (404, "NOT_FOUND: no such thing")
 
 
+def test_the_place_in_the_body_that_is_wrong_is_told(api: FixtureApi) -> None:
+    wrong = {"code": "BAD_BODY", "message": "Expected `str` of length >= 1", "details": "$.kube_config"}
+    api.answers[PATH] = (400, wrong)
+    with pytest.raises(ApiError, match=r"BAD_BODY: Expected `str` of length >= 1 at \$\.kube_config$"):
+        client_of(api).get(PATH)
+
+
 def test_a_refused_token_points_to_the_option(api: FixtureApi) -> None:
     api.answers[PATH] = (401, {"code": "UNAUTHORIZED", "message": "a token is needed", "details": ""})
     with pytest.raises(ApiError, match="UNAUTHORIZED: a token is needed; see --token-file"):
@@ -239,14 +246,16 @@ def test_large_answers_are_read_whole(api: FixtureApi) -> None:
     assert client_of(api).list(PATH, "NodeList") == many
 
 
-@pytest.mark.parametrize("content", ["abc.DEF-123\n", "abc.DEF-123", "# old: née\n\n  abc.DEF-123 \r\nnext\n"])
+@pytest.mark.parametrize(
+    "content", ["abc.DEF-123\n", "abc.DEF-123", "# old: née\n\n  abc.DEF-123 \r\nnext\n", "abc.DEF-123 read # née"]
+)
 def test_the_token_is_the_first_in_a_file_such_as_the_daemons(tmp_path: Path, content: str) -> None:
     file = tmp_path / "token"
     file.write_text(content)
     assert read_token(str(file)) == "abc.DEF-123"
 
 
-@pytest.mark.parametrize("content", [b"", b"\n", b"# only\n", b"two words", "tokén".encode(), b"\x00", b"a\x1bb"])
+@pytest.mark.parametrize("content", [b"", b"\n", b"# only\n", "tokén".encode(), b"\x00", b"a\x1bb"])
 def test_a_token_that_cannot_be_sent_is_refused(tmp_path: Path, content: bytes) -> None:
     file = tmp_path / "token"
     file.write_bytes(content)

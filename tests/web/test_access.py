@@ -54,6 +54,12 @@ class TokensTests(SynchronousTestCase):
                 self.assertFalse(self.admitted(header))
         self.assertRaises(Unauthorized, self.tokens, Asked())
 
+    def test_a_comment_may_follow_a_token_and_one_that_another_api_s_file_bounds_is_none_here(self):
+        self.path.write_text("alpha  # the dashboard's\ngamma read\ndel#ta\n")
+        for token, lets_in in (("alpha", True), ("gamma", False), ("gamma read", False), ("del#ta", True)):
+            with self.subTest(token=token):
+                self.assertEqual(self.admitted(f"Bearer {token}"), lets_in)
+
     def test_several_files_count_together(self):
         second = self.path.with_name("more")
         second.write_text("gamma\n")
