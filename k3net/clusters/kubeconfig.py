@@ -78,7 +78,7 @@ def read_kubeconfig(text: str, allow: Collection[str] = ()) -> Kubeconfig:
     user = _named(users, user_name, "user", where)
     found = _kubeconfig(cluster, f"cluster {shown(cluster_name)}", user, f"user {shown(user_name)}")
     if not found.files:
-        _check_certificates(found)
+        _check_certificates(found, f"cluster {shown(cluster_name)}", f"user {shown(user_name)}")
     return found
 
 
@@ -191,11 +191,14 @@ def _check_identity(found: Kubeconfig, where: str) -> None:
         )
 
 
-def _check_certificates(found: Kubeconfig) -> None:
+def _check_certificates(found: Kubeconfig, cluster_at: str, user_at: str) -> None:
+    where = f"{cluster_at}: certificate-authority-data"
     try:
-        client_tls(found.ca or None, found.certificate or None, found.key or None)
+        client_tls(found.ca or None)
+        where = f"{user_at}: client-certificate-data with client-key-data"
+        client_tls(None, found.certificate or None, found.key or None)
     except ValueError as error:
-        raise BadKubeconfig(str(error)) from None
+        raise BadKubeconfig(f"{where}: {error}") from None
 
 
 def _server(url: str, where: str) -> str:

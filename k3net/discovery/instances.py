@@ -204,11 +204,14 @@ def parse_address(text: str) -> "Instance | None":
     return Instance(str(address), int(form[3])) if (address.version == 6) == bool(form[1]) else None
 
 
-def instances_among(peers: Iterable[Peer], now: float) -> Iterator[Instance]:
-    """The peers whose `/info` says at which port they serve the clusters API (`clusters: "8081"`) and who they are."""
+def instances_among(peers: Iterable[Peer], store: str, now: float) -> Iterator[Instance]:
+    """The peers whose `/info` says who they are, that they share `store`, and where they serve this API (`clusters`).
+
+    Those of another store are instances of another service, and are shown no token of this one.
+    """
     for peer in peers:
         answer = peer.live("liveness", now)
-        if answer is None:
+        if answer is None or not store or answer.meta.get("store") != store:
             continue
         port, identity = answer.meta.get("clusters", ""), answer.meta.get("instance", "")
         addresses, _ = peer.whereabouts(now)

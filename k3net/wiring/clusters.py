@@ -156,7 +156,7 @@ class ClustersWires:
                 own_places=self._own_places,
                 resolve=lambda name: addresses_of_service(self._reactor, name, most=MOST_INSTANCES),
                 identify=self._identify,
-                discovered=lambda: list(instances_among(d.table, self._reactor.seconds())),
+                discovered=lambda: list(instances_among(d.table, d["reconcile"].store_id, self._reactor.seconds())),
                 discovery=self._c.instances.discovery,
                 domain=str(self._c.instances.domain),
             )

@@ -84,8 +84,14 @@ def test_a_client_certificate_and_a_password_are_read(authority) -> None:
         (config(user={"client-certificate-data": "eA=="}), "no client-key-data"),
         (config(user={"client-key-data": "eA=="}), "no client-certificate-data"),
         (config(user={"client-key-data": "!", "client-certificate-data": "eA=="}), "is not base64"),
-        (config(user={"client-key-data": "eA==", "client-certificate-data": "eA=="}), "no certificate in the client's"),
-        (config(cluster={"certificate-authority-data": "eA=="}), "no certificate in the CA file"),
+        (
+            config(user={"client-key-data": "eA==", "client-certificate-data": "eA=="}),
+            "user 'u': client-certificate-data with client-key-data: no certificate",
+        ),
+        (
+            config(cluster={"certificate-authority-data": "eA=="}),
+            "cluster 'k': certificate-authority-data: no certificate in",
+        ),
         (config("http://10.0.0.1"), "server is not https://"),
         (config("https://u:p@10.0.0.1"), "server has a user name"),
         (config("https://10.0.0.1?x=1"), "server has a user name, a query"),

@@ -160,15 +160,18 @@ class PeersTests(SynchronousTestCase):
     def test_peers_that_say_where_they_serve_the_api_are_instances(self):
         table = PeerTable()
         for name, meta in (
-            ("a", {"clusters": "8081", "instance": "ay"}),
-            ("b", {"instance": "bee"}),
-            ("c", {"clusters": "x", "instance": "sea"}),
-            ("d", {"clusters": "8081"}),
+            ("a", {"clusters": "8081", "instance": "ay", "store": "one"}),
+            ("b", {"instance": "bee", "store": "one"}),
+            ("c", {"clusters": "x", "instance": "sea", "store": "one"}),
+            ("d", {"clusters": "8081", "store": "one"}),
+            ("e", {"clusters": "8081", "instance": "of another service", "store": "two"}),
+            ("f", {"clusters": "8081", "instance": "of no store", "store": ""}),
         ):
             table.observe(Observation(name, "mdns", 0.0, 90.0, addresses=("10.0.0.7",), port=1))
             table.observe(Observation(name, "liveness", 0.0, 90.0, addresses=("10.0.0.7",), port=1, meta=meta))
-        self.assertEqual(list(instances_among(table, 1.0)), [Instance("10.0.0.7", 8081, "ay")])
-        self.assertEqual(list(instances_among(table, 91.0)), [])
+        self.assertEqual(list(instances_among(table, "one", 1.0)), [Instance("10.0.0.7", 8081, "ay")])
+        self.assertEqual(list(instances_among(table, "one", 91.0)), [])
+        self.assertEqual(list(instances_among(table, "", 1.0)), [])
 
 
 @given(st.text(max_size=60))

@@ -1,10 +1,14 @@
 """Several daemons on one store: they know each other, share the writing, and one that dies is written off once."""
 
+import http.client
 import json
 import sqlite3
 import time
+from base64 import b64encode
 from contextlib import closing
+from typing import Any
 
+from clusters.api_server import kubeconfig
 from integration.lab import Host, Lab, wait_for
 
 PEER_TTL, REPORT_EVERY = 4, 2
@@ -13,12 +17,13 @@ CONFIG = {
     "reconcile": {"report_every": f"{REPORT_EVERY}s"},
     "node": {"heartbeat": "2s"},
 }
+KUBECONFIG = kubeconfig("https://127.0.0.1:1")
 
 
-def daemons(lab: Lab, count: int) -> tuple[list[Host], list]:
+def daemons(lab: Lab, count: int, **sections: Any) -> tuple[list[Host], list]:
     """So many daemons in namespaces of their own, on one sqlite file."""
     database = lab.folder / "shared.db"
-    config = {**CONFIG, "storage": {"type": "sqlite", "sqlite": {"path": str(database)}}}
+    config = {**CONFIG, **sections, "storage": {"type": "sqlite", "sqlite": {"path": str(database)}}}
     hosts = [lab.host(f"d{i}", ipv4=f"10.77.0.{10 + i}/24") for i in range(count)]
     return hosts, [host.k3net(config, node_name=host.name) for host in hosts]
 
@@ -53,6 +58,24 @@ def ready(daemon) -> dict[str, str]:
     return {name: node["status"]["conditions"][0]["status"] for name, node in daemon.nodes().items()}
 
 
+def clusters_api(host: Host, method: str, path: str, body: Any = None) -> Any:
+    """The JSON of a good answer of the clusters' API of this host."""
+
+    def talk() -> Any:
+        connection = http.client.HTTPConnection("127.0.0.1", 8080, timeout=5)
+        try:
+            headers = {"Authorization": "Bearer t", "Content-Type": "application/json"}
+            connection.request(method, f"/api/v1/{path}", None if body is None else json.dumps(body), headers)
+            response = connection.getresponse()
+            answer = json.loads(response.read())
+            assert response.status in (200, 201), answer
+            return answer
+        finally:
+            connection.close()
+
+    return host.inside(talk)
+
+
 def members(daemon) -> set[str]:
     return {peer["name"] for peer in daemon.api("/api/v1/peers")["items"] if peer["member"]}
 
@@ -61,6 +84,31 @@ def test_two_daemons_on_one_file_see_each_other(lab):
     _, fleet = daemons(lab, 2)
     wait_for(lambda: all_see_all(fleet, {"d0", "d1"}), 10, "both Ready on both")
     wait_for(lambda: all(members(d) == {"d0", "d1"} for d in fleet), 5, "members")
+
+
+def test_instances_that_mdns_found_tell_each_other_of_clusters_and_another_service_s_nothing(lab):
+    for name, text in (("token", "t"), ("key", b64encode(bytes(32)).decode())):
+        (lab.folder / name).write_text(text)
+        (lab.folder / name).chmod(0o600)
+    files = {"token_files": [str(lab.folder / "token")], "internal_token_files": [str(lab.folder / "token")]}
+    clusters = {**files, "internal_listen": ":8081", "key_files": [str(lab.folder / "key")]}
+    hosts, fleet = daemons(lab, 2, clusters=clusters)
+    other = lab.host("other", ipv4="10.77.0.20/24")
+    fleet.append(other.k3net({**CONFIG, "clusters": clusters}, node_name="other"))
+    wait_for(lambda: all_see_all(fleet, {"d0", "d1", "other"}), 20, "each has asked the others who they are")
+    found = wait_for(lambda: clusters_api(hosts[0], "GET", "instances")["items"], 10, "an instance")
+    assert [one["address"] for one in found] == ["10.77.0.11:8081"]
+    clusters_api(hosts[0], "POST", "clusters", {"name": "edge", "kube_config": json.dumps(KUBECONFIG)})
+    wait_for(
+        lambda: (
+            [one["state"] for one in clusters_api(hosts[0], "GET", "clusters/edge/delivery")["items"]] == ["delivered"]
+        ),
+        5,
+        "the other instance is told",
+    )
+    assert "Received cluster reload request for: edge" in fleet[1].output()
+    assert "Received" not in fleet[2].output()
+    assert clusters_api(other, "GET", "instances")["items"] == []
 
 
 def test_the_death_of_one_of_five_is_written_once_and_no_daemon_writes_another_s_node(lab):
