@@ -137,10 +137,9 @@ class Watched(DnsSd):
             self.wrong[last_line()] += 1
             raise
 
-    def _asked(self, name: str, done: Any) -> None:
-        if not done.cancelled() and done.exception() is not None:
-            self.wrong[f"refused to ask: {done.exception()!r:.80}"] += 1
-        super()._asked(name, done)
+    def _not_asked(self, error: BaseException) -> None:
+        self.wrong[f"refused to ask: {error!r:.80}"] += 1
+        super()._not_asked(error)
 
     def _has_token(self) -> bool:
         return super()._has_token() if self._bounded else True

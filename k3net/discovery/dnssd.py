@@ -10,16 +10,14 @@ from typing import Any
 
 from zeroconf import DNSAddress, DNSPointer, DNSService, DNSText, NonUniqueNameException, Zeroconf
 from zeroconf import ServiceInfo as Announcement
-from zeroconf.asyncio import AsyncServiceBrowser, AsyncServiceInfo
+from zeroconf.asyncio import AsyncServiceBrowser
 
+from k3net.discovery.asking import Asking
 from k3net.discovery.records import Ear, newest, parse_txt, unflushed
 from k3net.errors import K3netError
 
 _MOST_WAITING = 4096
 _MOST_KNOWN = 6000
-_MOST_ASKED_FOR = 1024
-_ASKED_AT_ONCE = 8
-_ASK_MILLIS = 3000
 _OLD_WORD_MILLIS = 10_000
 _NEWCOMERS_A_SECOND = 500.0
 _NEWCOMERS_AT_ONCE = 2500.0
@@ -64,12 +62,16 @@ class DnsSd:
         self._known: dict[str, Instance] = {}
         self._zeroconf: Zeroconf | None = None
         self._browser: AsyncServiceBrowser | None = None
-        self._asking: dict[str, asyncio.Task[None]] = {}
-        self._to_ask: dict[str, None] = {}
+        self._asking = Asking(service_type, lambda: self._zeroconf, self._is_known, self._not_asked)
         self._tokens, self._refilled_at = _NEWCOMERS_AT_ONCE, 0.0
         self._closed = False
-        self.dropped = 0
+        self._dropped = 0
         self.errors = 0
+
+    @property
+    def dropped(self) -> int:
+        """Instances that there was no room for."""
+        return self._dropped + self._asking.dropped
 
     def open(self, interfaces: Sequence["str | int"]) -> None:
         """Listen and browse on these interfaces (IPv4 addresses, and indexes for IPv6), or close what was opened."""
@@ -161,9 +163,7 @@ class DnsSd:
         """End what is under way: zeroconf gives tasks a second, and those that take longer end in a complaint."""
         if self._browser is not None:
             await self._browser.async_cancel()
-        for task in self._asking.values():
-            task.cancel()
-        await asyncio.gather(*self._asking.values(), return_exceptions=True)
+        await self._asking.end()
 
     def touched(self, names: Mapping[str, str], goodbyes: Mapping[str, str]) -> None:
         """These instances, by their lower-cased names, were heard of, and are in the cache as far as they are known."""
@@ -180,14 +180,20 @@ class DnsSd:
         cache = self._opened.cache
         cache.async_remove_records([r for r in records if cache.async_get_unique(r) is not None])
 
+    def _is_known(self, name: str) -> bool:
+        return name.lower() in self._known
+
+    def _not_asked(self, error: BaseException) -> None:
+        self.errors += 1
+
     def _tell_from_cache(self, key: str, name: str) -> None:
         known = self._known.get(key)
         if known is None and not self._has_token():
-            self.dropped += 1
+            self._dropped += 1
             return
         instance = self._from_cache(name, known)
         if instance is None:
-            self._ask_for(f"{name[: -len(self.service_type)]}{self.service_type}")
+            self._asking.ask_for(f"{name[: -len(self.service_type)]}{self.service_type}")
             return
         self._known.pop(key, None)
         if len(self._known) >= _MOST_KNOWN:
@@ -212,39 +218,11 @@ class DnsSd:
         txt = parse_txt(text.text) if text is not None else known.txt if known is not None else {}
         return Instance(name, host, port, txt, addresses, self._now())
 
-    def _ask_for(self, name: str) -> None:
-        """Ask the network for what is missing: a few at a time, and what comes is heard like anything else."""
-        if name in self._asking or name in self._to_ask:
-            return
-        if len(self._to_ask) >= _MOST_ASKED_FOR:
-            self.dropped += 1
-            return
-        self._to_ask[name] = None
-        self._ask_next()
-
-    def _ask_next(self) -> None:
-        loop = self._opened.loop
-        while self._to_ask and len(self._asking) < _ASKED_AT_ONCE and loop is not None:
-            name = next(iter(self._to_ask))
-            del self._to_ask[name]
-            asking = self._asking[name] = loop.create_task(self._ask(name))
-            asking.add_done_callback(lambda done, name=name: self._asked(name, done))  # type: ignore[misc]
-
-    async def _ask(self, name: str) -> None:
-        await AsyncServiceInfo(self.service_type, name).async_request(self._opened, _ASK_MILLIS)
-
-    def _asked(self, name: str, done: "asyncio.Task[None]") -> None:
-        self._asking.pop(name, None)
-        if not done.cancelled() and done.exception() is not None:
-            self.errors += 1  # a name that zeroconf itself refuses to ask for
-        if self._zeroconf is not None:
-            self._ask_next()
-
     def _tell(self, key: str, instance: Instance) -> None:
         with self._lock:
             first = not self._waiting
             if len(self._waiting) >= _MOST_WAITING and key not in self._waiting:
-                self.dropped += 1
+                self._dropped += 1
                 return
             self._waiting[key] = instance
         if first:

@@ -239,7 +239,7 @@ def test_an_announcement_and_a_goodbye_before_anyone_looks_are_the_goodbye(heard
 
 
 def asked(heard):
-    return heard.dnssd._asking.keys() | heard.dnssd._to_ask
+    return heard.dnssd._asking.under_way.keys() | heard.dnssd._asking.waiting
 
 
 def test_an_instance_without_srv_is_asked_for(heard):
@@ -257,8 +257,8 @@ def test_many_are_asked_for_eight_at_a_time_and_the_rest_is_bounded(heard, monke
     heard.dnssd._tokens = 10_000.0
     for start in range(0, 2000, 20):
         heard.give_packets(packet(*(ptr(f"n{i}") for i in range(start, start + 20))))
-    assert len(heard.dnssd._asking) == 8
-    assert len(heard.dnssd._to_ask) == 1024
+    assert len(heard.dnssd._asking.under_way) == 8
+    assert len(heard.dnssd._asking.waiting) == 1024
     assert heard.dnssd.dropped == 2000 - 1024 - 8
 
 
@@ -276,7 +276,7 @@ def test_closing_while_asking_ends_cleanly(capfd, caplog):
     begun = time.monotonic()
     heard.dnssd.close()
     assert time.monotonic() - begun < 3
-    assert heard.dnssd._asking == {}
+    assert heard.dnssd._asking.under_way == {}
     del heard
     gc.collect()  # a task that nobody ended complains when it is collected
     assert (capfd.readouterr().err, caplog.messages) == ("", [])
