@@ -19,8 +19,8 @@ class Asking:
 
     `opened()` gives the Zeroconf, None once it is closed; `is_known(name)` says that an instance has been heard whole.
     One that nobody answered for is asked for again, six times in five minutes, while something still tells of it: no
-    browser asks for what it knows. `dropped` counts those there was no room for; `refused(error)` is called for what zeroconf
-    will not ask.
+    browser asks for what it knows. `dropped` counts those there was no room for; `refused(error)` gets what zeroconf
+    says where it will not ask.
     """
 
     def __init__(

@@ -15,6 +15,9 @@ SCHEDULES = 10
 """On each store."""
 
 
+pytestmark = pytest.mark.xdist_group("clusters")
+
+
 @pytest.fixture(
     scope="module",
     params=[

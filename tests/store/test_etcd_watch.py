@@ -97,7 +97,7 @@ async def test_after_a_restart_of_etcd_it_hints_at_once_and_goes_on(store):
             await until(lambda: "refused" in watched.watch.lost or "Socket closed" in watched.watch.lost)
             member.start()
             await watched.more()
-            assert watched.watch.lost == ""
+            await until(lambda: watched.watch.lost == "")
             await watched.quiet()
             store.write_cluster(CreateCluster(Cluster("edge", "u", 0)))
             await watched.more()
