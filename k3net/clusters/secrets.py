@@ -49,6 +49,15 @@ class KeyRing:
     def __repr__(self) -> str:
         return f"KeyRing({len(self._paths)} files)"
 
+    @property
+    def error(self) -> str:
+        """What is wrong with the files, or ""."""
+        try:
+            self._keys()
+        except BadSecret as error:
+            return str(error)
+        return ""
+
     def ready(self) -> None:
         """NoKey when a kubeconfig could not be sealed now."""
         self._first()

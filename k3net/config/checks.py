@@ -120,6 +120,11 @@ def _of_clusters(clusters: ClustersSettings, taken: "dict[str, ListenAddress]") 
             (f"clusters.internal_{lacking}", f"clusters.internal_{with_it}"),
             f"is missing beside clusters.internal_{with_it}",
         )
+    if clusters.internal_server_name and not clusters.internal_cert:
+        yield Contradiction(
+            ("clusters.internal_cert", "clusters.internal_server_name"),
+            "is missing beside clusters.internal_server_name",
+        )
     for name, other in taken.items() if listen else ():
         if other.port == listen.port != 0 and (other.host == listen.host or "" in (other.host, listen.host)):
             yield Contradiction(("clusters.internal_listen", name), f"{listen} is taken by {name} ({other})")

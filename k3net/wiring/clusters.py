@@ -46,6 +46,7 @@ class ClustersWires:
         self._log = make_logger()
         self._tokens = ScopedTokens(self._reactor, self._c.token_files)
         self._internal_tokens = ScopedTokens(self._reactor, self._c.internal_token_files, (INTERNAL,))
+        self._ring = KeyRing(self._c.key_files, self._warn)
         self._instances: Instances | None = None
         self._call = ReloadCall(
             self._reactor,
@@ -76,12 +77,12 @@ class ClustersWires:
     def dependencies(self) -> Iterator[Dependency]:
         if not self._c.enabled:
             return
-        files = [("clusters' tokens", self._tokens)]
+        files: list[tuple[str, Any]] = [("clusters' tokens", self._tokens), ("clusters' keys", self._ring)]
         if self._c.internal_token_files:
             files.append(("instances' tokens", self._internal_tokens))
-        for name, tokens in files:
-            if tokens.error:
-                yield Dependency(name, self._reactor.seconds(), tokens.error)
+        for name, file in files:
+            if error := file.error:
+                yield Dependency(name, self._reactor.seconds(), error)
 
     def routes(self) -> "list[Route]":
         if not self._c.enabled:
@@ -104,10 +105,7 @@ class ClustersWires:
         def in_thread(f: Any, *args: Any) -> Any:
             return deferToThreadPool(reactor, reactor.getThreadPool(), f, *args)
 
-        def warn(text: str) -> None:
-            self._log.warn("{text}", text=text)
-
-        registry = Registry(d["store"], KeyRing(c.key_files, warn), in_thread=in_thread, wall=d.wall, allow=c.allow)
+        registry = Registry(d["store"], self._ring, in_thread=in_thread, wall=d.wall, allow=c.allow)
         loading = Loading(
             reactor,
             registry,
@@ -126,6 +124,9 @@ class ClustersWires:
             timeout=float(c.timeout),
         )
         return Clusters(reactor, registry, loading, broadcast, catch_up=float(c.catch_up))
+
+    def _warn(self, text: str) -> None:
+        self._log.warn("{text}", text=text)
 
     def _watch(self) -> EtcdWatch:
         return EtcdWatch(self._reactor, self._s.storage, self._daemon[NAME].hint, name=WATCH_NAME)

@@ -46,6 +46,7 @@ def test_the_shipped_file_turns_it_on_and_has_each_key_with_its_default(tmp_path
     [
         ("{internal_listen: ':8081'}", "clusters.internal_token_files: what clusters.internal_listen serves"),
         ("{internal_ca: ca.pem}", "clusters.internal_cert: is missing beside clusters.internal_ca"),
+        ("{internal_server_name: i}", "clusters.internal_cert: is missing beside clusters.internal_server_name"),
         ("{internal_cert: c.pem}", "clusters.internal_key: is missing beside clusters.internal_cert"),
         ("{internal_listen: ':8080', internal_token_files: [t]}", "clusters.internal_listen: :8080 is taken by api"),
         ("{internal_listen: 'nowhere'}", "clusters.internal_listen: expected an address"),

@@ -147,6 +147,20 @@ class UserTests(ClustersTests):
         self.assertEqual((answer.json["rekeyed"], answer.json["failed"]), (1, {}))
 
 
+class FilesTests(ClustersTests):
+    async def test_a_file_that_cannot_be_used_makes_readyz_say_so(self):
+        def wrong(answer):
+            return {one["name"] for one in answer.json["dependencies"] if not one["ok"]}
+
+        names = {"key": "clusters' keys", "tokens": "clusters' tokens", "internal": "instances' tokens"}
+        self.assertEqual(wrong(await self.ask("GET", "/readyz", token=None)) & set(names.values()), set())
+        for file in names:
+            (self.folder / file).unlink()
+        answer = await self.ask("GET", "/readyz", token=None)
+        self.assertEqual(wrong(answer) & set(names.values()), set(names.values()))
+        self.assertIn(str(self.folder / "key"), answer.body.decode())
+
+
 class WithoutKeyTests(ClustersTests):
     key = False
 
