@@ -18,6 +18,7 @@ from k3net.services import Periodic
 _SWEEP = 1.0
 _SHORTEST_REST = 1.0
 _RESTS = 4.0
+_MOST_LINES = 20
 _LAYER_OF = {"hosts": "host", "pods": "pod"}
 
 
@@ -172,10 +173,12 @@ class CheckerServer(Periodic):
         silent, forgotten = self.registry.expire(now)
         if silent:
             self.results.fall_silent(silent)
-            for client in silent:
+            for client in silent[:_MOST_LINES]:
                 self._log.info(
                     "checker: agent {pod!r} on {node!r} is silent and gone", pod=client.pod_name, node=client.name
                 )
+            if len(silent) > _MOST_LINES:
+                self._log.info("checker: and {more} agents more, all at once", more=len(silent) - _MOST_LINES)
         if forgotten:
             self.results.drop(forgotten)
         return now

@@ -6,6 +6,7 @@ import msgspec
 from prometheus_client import CollectorRegistry, generate_latest
 from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.task import Clock
+from twisted.logger import capturedLogs, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 
 from k3net.checker.report import Reporter, lines
@@ -98,6 +99,15 @@ class ServerTests(SynchronousTestCase):
         self.assertEqual(self.server.addresses("host"), ["10.0.0.0", "10.0.0.1"])
         self.assertEqual([source for source, _ in self.server.rows("host")], ["10.0.0.0", "10.0.0.1"])
         self.assertEqual(self.server.results.summary("host").tests, 2)
+
+    def test_many_that_fall_silent_at_once_are_a_few_lines_of_the_log(self):
+        for i in range(250):
+            self.server.heartbeat(beat(i))
+        with capturedLogs() as events:
+            self.clock.advance(15)
+        self.assertEqual(len(self.server.registry), 0)
+        said = [formatEvent(event) for event in events]
+        self.assertEqual((len(said), said[-1]), (21, "checker: and 230 agents more, all at once"))
 
     def silence(self, i: int, count: int) -> None:
         """Agent `i` says no more, and the others do for longer than the expiry."""
