@@ -8,6 +8,7 @@ from urllib.parse import urlsplit, urlunsplit
 import msgspec
 from msgspec import Meta, Struct
 from twisted.internet.defer import Deferred, DeferredList, inlineCallbacks
+from twisted.internet.task import deferLater
 
 from k3net.checker.server import CheckerServer
 from k3net.checker.wire import Heartbeat, Report, ServiceReport
@@ -26,6 +27,7 @@ _MOST_PENDING = 64 << 20
 _MOST_MEMBERS = 16
 _KINDS = ("heartbeats", "hosts", "pods", "service")
 _MOST_TOLD = 20_000
+_WORDS_AT_ONCE = 500
 
 
 class Exchange(Struct, frozen=True):
@@ -42,8 +44,12 @@ class _Answer(Struct, frozen=True):
     instance: str
 
 
-def take(server: CheckerServer, said: Exchange, instance: str) -> "dict[str, Any]":
-    """Take in what another server was told, and pass it on to nobody; one that cannot be taken leaves the others."""
+@inlineCallbacks
+def take(clock: Any, server: CheckerServer, said: Exchange, instance: str):
+    """Take in what another server was told, and pass it on to nobody; one that cannot be taken leaves the others.
+
+    A little at a time, so that nobody waits long for it. A Deferred of the answer.
+    """
     refused = 0
     if said.instance != instance:
         words: list[tuple[Callable[..., Any], tuple[Any, ...]]] = [
@@ -52,11 +58,13 @@ def take(server: CheckerServer, said: Exchange, instance: str) -> "dict[str, Any
             *((server.report, ("pods", report)) for report in said.pods),
             *((server.service_report, (report,)) for report in said.service),
         ]
-        for call, word in words:
+        for at, (call, word) in enumerate(words, 1):
             try:
                 call(*word, forwarded=True)
             except K3netError:
                 refused += 1
+            if at % _WORDS_AT_ONCE == 0:
+                yield deferLater(clock, 0, lambda: None)
     return {"instance": instance, "refused": refused}
 
 

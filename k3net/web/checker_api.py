@@ -31,6 +31,7 @@ class CheckerApi:
 
     def __init__(
         self,
+        clock: Any,
         server: Callable[[], CheckerServer],
         reporter: Callable[[], Reporter],
         *,
@@ -39,6 +40,7 @@ class CheckerApi:
         checks: "Checks | None" = None,
         open_checks: Checks = (),
     ):
+        self._clock = clock
         self._server = server
         self._reporter = reporter
         self._instance = instance
@@ -139,10 +141,10 @@ class CheckerApi:
         self._server().service_report(report)
         return _TAKEN
 
-    def _exchange(self, view: RequestView) -> "dict[str, Any]":
+    def _exchange(self, view: RequestView) -> "Deferred[dict[str, Any]]":
         if view.speaks_for is not None:
             raise Forbidden("this token speaks for an agent, and not for a server")
-        return exchange.take(self._server(), view.body, self._instance)
+        return exchange.take(self._clock, self._server(), view.body, self._instance)
 
     def _admit(self, key: str) -> None:
         if not self._admits(key):

@@ -95,6 +95,7 @@ class CheckerWires:
             self._tokens = SourceTokens(self._reactor, self._c.token_files, tokens)
             checks = (self._tokens,)
         routes = CheckerApi(
+            self._reactor,
             lambda: self._daemon[NAME].server,
             lambda: self._daemon[NAME].reporter,
             instance=self._daemon.instance,

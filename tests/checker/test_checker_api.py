@@ -45,7 +45,13 @@ class CheckerApiTests(TestCase):
 
     def listen(self, checks=(), site=(), admits=lambda key: True):
         api = CheckerApi(
-            lambda: self.server, lambda: self.reporter, instance="me", admits=admits, checks=checks, open_checks=()
+            self.clock,
+            lambda: self.server,
+            lambda: self.reporter,
+            instance="me",
+            admits=admits,
+            checks=checks,
+            open_checks=(),
         )
         other = Route("GET", "/api/v1/nodes", lambda _: [], summary="Nodes.")
         return listening(self, described([*api.routes(), other], "1"), checks=site).port

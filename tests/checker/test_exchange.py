@@ -1,6 +1,7 @@
 """What one server passes on to another."""
 
 from collections import OrderedDict
+from typing import Any
 
 import msgspec
 from twisted.internet.defer import maybeDeferred, succeed
@@ -23,13 +24,17 @@ def members(clock: Clock) -> Members:
 class ExchangeTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.told: list[str] = []
+        self.clock = Clock()
         self.server = CheckerServer(
-            Clock(),
+            self.clock,
             wall=lambda: 0.0,
             expiry=15.0,
             in_thread=maybeDeferred,
             accepted=lambda kind, key, body: self.told.append(kind),
         )
+
+    def take(self, said: Exchange) -> "dict[str, Any]":
+        return self.successResultOf(take(self.clock, self.server, said, "b"))
 
     def test_what_is_sent_is_taken_in_and_passed_on_to_nobody(self):
         pending = OrderedDict(
@@ -43,7 +48,7 @@ class ExchangeTests(SynchronousTestCase):
         [(body, count)] = _lots(pending, "a")
         self.assertEqual(count, 4)
         said = msgspec.json.decode(body, type=Exchange)
-        self.assertEqual(take(self.server, said, "b"), {"instance": "b", "refused": 0})
+        self.assertEqual(self.take(said), {"instance": "b", "refused": 0})
         self.assertEqual(len(self.server.registry), 1)
         self.assertEqual(len(self.server.rows("host")), 1)
         self.assertEqual(len(self.server.rows("pod")), 1)
@@ -51,14 +56,22 @@ class ExchangeTests(SynchronousTestCase):
         self.assertEqual(self.told, [])
 
     def test_a_server_that_hears_itself_takes_nothing(self):
-        self.assertEqual(take(self.server, Exchange("b", [BEAT]), "b"), {"instance": "b", "refused": 0})
+        self.assertEqual(self.take(Exchange("b", [BEAT])), {"instance": "b", "refused": 0})
         self.assertEqual(len(self.server.registry), 0)
 
     def test_one_word_that_cannot_be_taken_leaves_the_others(self):
         bad = ConnectivityResult(target_ip="x", test_duration="soon")
         said = Exchange("a", hosts=[Report("10.0.0.9", [bad]), Report("10.0.0.1", [RESULT])])
-        self.assertEqual(take(self.server, said, "b")["refused"], 1)
+        self.assertEqual(self.take(said)["refused"], 1)
         self.assertEqual([source for source, _ in self.server.rows("host")], ["10.0.0.1"])
+
+    def test_a_large_lot_is_taken_in_a_little_at_a_time(self):
+        beats = [Heartbeat(f"10.0.{i // 250}.{i % 250}", f"10.1.{i // 250}.{i % 250}", f"a-{i}") for i in range(1200)]
+        taken = take(self.clock, self.server, Exchange("a", beats), "b")
+        self.assertEqual(len(self.server.registry), 500)
+        self.clock.advance(0)
+        self.assertEqual(len(self.server.registry), 1200)
+        self.assertEqual(self.successResultOf(taken), {"instance": "b", "refused": 0})
 
     def test_lots_are_bounded(self):
         words = OrderedDict({("hosts", str(i)): b"x" * 1_000_000 for i in range(10)})
