@@ -26,7 +26,7 @@ from k3net.discovery.instances import Instances
 from k3net.model.cluster import Cluster, CreateCluster, Receipt
 from k3net.store.memory import MemoryStore
 from k3net.store.threaded import ThreadedStore
-from k3net.web.clusters_api import ClustersApi
+from k3net.web.instances_api import InstancesApi
 from k3net.web.scoped_tokens import INTERNAL, ScopedTokens
 from k3net.web.site import Listener
 
@@ -57,9 +57,9 @@ def serve(folder: str, tls: str) -> None:
     loaded: Any = Loaded()
     for at in range(INSTANCES):
         tokens = ScopedTokens(reactor, [f"{folder}/token"], (INTERNAL,))
-        api = ClustersApi(lambda: loaded, lambda: (), instance=f"i{at}", store_is_well=lambda: True)
+        api = InstancesApi(lambda: loaded, instance=f"i{at}", store_is_well=lambda: True)
         how = ServerTls(f"{folder}/{at}.pem", f"{folder}/{at}.key", ca) if tls else None
-        Listener(reactor, f"{address(at)}:{PORT}", api.internal_routes((tokens.may(INTERNAL),)), tls=how).startService()
+        Listener(reactor, f"{address(at)}:{PORT}", api.routes((tokens.may(INTERNAL),)), tls=how).startService()
     print("ready", flush=True)
     reactor.run()  # type: ignore[attr-defined]
 

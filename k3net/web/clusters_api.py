@@ -1,4 +1,4 @@
-"""The API of the clusters (spec/5-clusters.md): what users ask, and what the instances say to each other."""
+"""The API of the clusters for users (spec/5-clusters.md)."""
 
 import re
 from collections.abc import Callable
@@ -6,9 +6,8 @@ from typing import Any
 
 from twisted.internet.defer import inlineCallbacks
 
-from k3net.clusters.loading import INVALID, ClusterState
 from k3net.clusters.service import Clusters
-from k3net.errors import AlreadyThere, BadRequest, Changed, RequestError, Unavailable
+from k3net.errors import AlreadyThere, BadRequest, Changed, Unavailable
 from k3net.web.clusters_wire import (
     LONGEST_KUBECONFIG,
     MOST_IN_PAGE,
@@ -20,12 +19,9 @@ from k3net.web.clusters_wire import (
     ETag,
     InstanceAnswer,
     InstanceList,
-    Life,
     Limit,
     NewCluster,
     Rekeyed,
-    Reloaded,
-    ReloadedData,
     cluster_answer,
     receipt_answer,
     unfit,
@@ -43,37 +39,20 @@ Check = Callable[[Any], None]
 Checks = tuple[Check, ...]
 
 
-class ReloadFailed(RequestError):
-    """The cluster is in the store and cannot be loaded here."""
-
-    status = 500
-
-
 class ClustersApi:
     """Routes over `clusters()`, which is looked up when it is needed.
 
-    `may(scope)` is the check that the API's tokens have a scope, `internal` are those of the other instances' calls,
-    and `local` guard what says nothing. `others()` gives a Deferred of the Instances found now, `instance` is this one.
+    `others()` gives a Deferred of the Instances found now, `instance` is this one.
     """
 
-    def __init__(
-        self,
-        clusters: Callable[[], Clusters],
-        others: Callable[[], Any],
-        *,
-        instance: str,
-        store_is_well: Callable[[], bool],
-        local: Checks = (),
-    ):
+    def __init__(self, clusters: Callable[[], Clusters], others: Callable[[], Any], *, instance: str):
         self._clusters = clusters
         self._others = others
         self._instance = instance
-        self._store_is_well = store_is_well
-        self._local = local
 
-    def routes(self, may: Callable[[str], Check]) -> "list[Route]":
-        """Those for users."""
-        read, write = (*self._local, may("read")), (*self._local, may("write"))
+    def routes(self, may: Callable[[str], Check], local: Checks = ()) -> "list[Route]":
+        """`may(scope)` is the check that a token has a scope; `local` come before it."""
+        read, write = (*local, may("read")), (*local, may("write"))
         one = "/api/v1/clusters/{name}"
         all_of_them = "/api/v1/clusters"
         return [
@@ -164,47 +143,7 @@ class ClustersApi:
                 refuses=(Unavailable,),
                 checks=write,
             ),
-            *self.health_routes(),
         ]
-
-    def internal_routes(self, internal: Checks) -> "list[Route]":
-        """Those for the other instances."""
-        path = "/api/v1/internal/clusters/{name}/reload"
-        return [
-            Route(
-                "POST",
-                path,
-                self._reload,
-                summary="Read a cluster from the store and load it.",
-                returns=Reloaded,
-                refuses=(ReloadFailed, Unavailable),
-                checks=internal,
-            ),
-            *self.health_routes(),
-        ]
-
-    def health_routes(self) -> "list[Route]":
-        return [
-            Route(
-                "GET",
-                "/health/live",
-                self._live,
-                summary="The process lives, and who it is.",
-                returns=Life,
-                checks=self._local,
-            ),
-            Route(
-                "GET",
-                "/health/ready",
-                self._ready,
-                summary="The store answers, and what was in it is known here.",
-                returns=Life,
-                refuses=(Unavailable,),
-                checks=self._local,
-            ),
-        ]
-
-    # Users
 
     @inlineCallbacks
     def _page(self, view: RequestView):
@@ -256,28 +195,6 @@ class ClustersApi:
     def _rekey(self, _: RequestView):
         done, failed = yield self._clusters().rekey()
         return Rekeyed(rekeyed=done, failed=failed)
-
-    # Other instances
-
-    @inlineCallbacks
-    def _reload(self, view: RequestView):
-        name = view.path["name"]
-        state: ClusterState = yield self._clusters().reload(name)
-        if state.state == INVALID:
-            raise ReloadFailed(f"cluster {name!r} cannot be loaded: {state.reason}")
-        return Reloaded(ReloadedData(name, state.generation, state.state, self._instance))
-
-    # Both
-
-    def _live(self, _: RequestView) -> Life:
-        return Life("live", self._instance)
-
-    def _ready(self, _: RequestView) -> Life:
-        if not self._store_is_well():
-            raise Unavailable("the store does not answer")
-        if not self._clusters().ready:
-            raise Unavailable("what is in the store is not read yet")
-        return Life("ready", self._instance)
 
 
 def _if_match(view: RequestView) -> int:

@@ -24,6 +24,7 @@ from k3net.services import Dependency
 from k3net.store.etcd_watch import EtcdWatch
 from k3net.web.access import loopback_host
 from k3net.web.clusters_api import Checks, ClustersApi
+from k3net.web.instances_api import InstancesApi
 from k3net.web.resource import Route
 from k3net.web.scoped_tokens import INTERNAL, ScopedTokens
 from k3net.web.site import Listener
@@ -88,15 +89,14 @@ class ClustersWires:
         if not self._c.enabled:
             return []
         local: Checks = (loopback_host,) if self._s.api.listen.on_loopback else ()
-        return self._api(local).routes(self._tokens.may)
+        users = ClustersApi(lambda: self._daemon[NAME], lambda: self._found().others(), instance=self._daemon.instance)
+        return [*users.routes(self._tokens.may, local), *self._instances_api().health_routes(local)]
 
-    def _api(self, local: Checks = ()) -> ClustersApi:
-        return ClustersApi(
+    def _instances_api(self) -> InstancesApi:
+        return InstancesApi(
             lambda: self._daemon[NAME],
-            lambda: self._found().others(),
             instance=self._daemon.instance,
             store_is_well=lambda: self._daemon["store"].unavailable_since is None,
-            local=local,
         )
 
     def _clusters(self) -> Clusters:
@@ -136,7 +136,7 @@ class ClustersWires:
         c = self._c
         checks: Checks = (self._internal_tokens.may(INTERNAL),) if c.internal_token_files else ()
         tls = ServerTls(c.internal_cert, c.internal_key, c.internal_ca) if c.internal_cert else None
-        routes = self._api().internal_routes(checks)
+        routes = self._instances_api().routes(checks)
         return Listener(self._reactor, c.internal_listen, routes, name=INTERNAL_NAME, tls=tls)
 
     def _trust(self) -> "Trust | None":
