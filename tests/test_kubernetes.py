@@ -128,6 +128,19 @@ def environment(container: dict[str, Any]) -> Iterator[tuple[str, str]]:
             yield variable["name"], GIVEN.get(field, "some-name")
 
 
+def test_a_server_of_the_checker_keeps_what_it_knows_and_a_rollout_waits_for_a_round(tmp_path):
+    found = resources("checker")
+    (tmp_path / "server.yaml").write_text(named(found, "ConfigMap")["k3net-checker"]["data"]["server.yaml"])
+    server = load(str(tmp_path / "server.yaml"), {}, {}).settings
+    spec = named(found, "Deployment")["k3net-checker-server"]["spec"]
+    pod = spec["template"]["spec"]
+    volume = {each["name"]: each for each in pod["volumes"]}
+    mounted = {each["mountPath"]: volume[each["name"]] for each in pod["containers"][0]["volumeMounts"]}
+    assert server.storage.type == "sqlite"
+    assert "emptyDir" in mounted[str(Path(server.storage.sqlite.path).parent)]
+    assert spec["minReadySeconds"] > float(server.checker.agent.round)
+
+
 def test_agents_ping_by_the_safe_sysctl_and_run_on_every_node():
     spec = dict(pods(resources("checker")))["k3net-checker-agent"]["spec"]
     assert spec["securityContext"]["sysctls"] == [{"name": "net.ipv4.ping_group_range", "value": "0 2147483647"}]
