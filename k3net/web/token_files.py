@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, Generic, TypeVar
 
 from k3net.credentials import BadSecret, Followed
+from k3net.log import make_logger
 from k3net.web.request import Request
 
 NO_FILE = "no token file is configured: nobody is let in"
@@ -18,7 +19,7 @@ class TokenFiles(Generic[T]):
 
     `read(line)` gives the token of a line (b"" where there is none) and what it stands for, or raises ValueError. The
     files are looked at again after `every` seconds, and read when they have changed. One that cannot be read, has a bad
-    line or no token at all holds none, and is told in `error`.
+    line or no token at all holds none, and is told in `error`, and in the log when that changes.
     """
 
     def __init__(
@@ -32,6 +33,7 @@ class TokenFiles(Generic[T]):
         self._looked_at: float | None = None
         self._known: list[dict[bytes, T]] = []
         self._errors: list[str] = []
+        self._log = make_logger()
 
     def meanings(self, token: bytes) -> "list[T]":
         """What it stands for in each of the files that have it, in their order."""
@@ -50,12 +52,15 @@ class TokenFiles(Generic[T]):
         if self._looked_at is not None and 0 <= now - self._looked_at < self._every:
             return
         self._looked_at = now
+        before = self._errors
         self._known, self._errors = [], []
         for file in self._files:
             try:
                 self._known.append(file.value())
             except BadSecret as error:
                 self._errors.append(str(error))
+                if str(error) not in before:
+                    self._log.warn("its tokens let nobody in: {error}", error=str(error))
 
     def _tokens(self, contents: bytes) -> "dict[bytes, T]":
         found: dict[bytes, T] = {}

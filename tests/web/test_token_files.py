@@ -7,6 +7,7 @@ from pathlib import Path
 from hypothesis import given
 from hypothesis import strategies as st
 from twisted.internet.task import Clock
+from twisted.logger import capturedLogs, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 from twisted.web.http_headers import Headers
 
@@ -42,6 +43,24 @@ class TokenFilesTests(SynchronousTestCase):
         files = self.files(b"alpha\nbeta bad\n", b"gamma\n")
         self.assertEqual((files.meanings(b"alpha"), files.meanings(b"gamma")), ([], [[]]))
         self.assertEqual(files.error, f"{self.paths[0]}: line 2: no such word")
+
+    def test_a_file_that_is_wrong_is_one_line_of_the_log_and_another_when_it_is_wrong_again(self):
+        files = self.files(b"alpha\n")
+        lines = []
+        for text in (None, b"beta\n", b"beta bad\n"):
+            with capturedLogs() as events:
+                if text is None:
+                    self.paths[0].unlink()
+                else:
+                    self.paths[0].write_bytes(text)
+                for _ in range(3):
+                    self.clock.advance(1.0)
+                    files.meanings(b"alpha")
+            lines.append([formatEvent(event) for event in events])
+        missing, fine, bad = lines
+        self.assertEqual((len(missing), fine), (1, []))
+        self.assertIn(f"nobody in: {self.paths[0]}: No such file", missing[0])
+        self.assertEqual(bad, [f"its tokens let nobody in: {self.paths[0]}: line 1: no such word"])
 
     def test_no_error_quotes_a_token(self):
         for text in (b"s3cret bad\n", b"s3cret\nother bad\n", b"\n"):
