@@ -143,7 +143,7 @@ def run_delete(args: argparse.Namespace) -> int:
 
 
 def run_delivery(args: argparse.Namespace) -> int:
-    """Exit code 1 when an instance did not get the newest generation."""
+    """Exit code 1 when an instance could not be told of the newest generation; older ones may be of one long gone."""
     found = Client.of(args).list(f"{_path(args.name)}/delivery", "DeliveryList")
     items = objects_at(found, "items")
     if args.output != "table":
@@ -152,7 +152,8 @@ def run_delivery(args: argparse.Namespace) -> int:
         Table(DELIVERY_COLUMNS).write([delivery_row(item) for item in items])
     else:
         print("k3net: no instance was told: there was no other", file=sys.stderr)
-    return int(any(item.get("state") == "failed" for item in items))
+    newest = found.get("generation")
+    return int(any(item.get("state") == "failed" and item.get("generation") == newest for item in items))
 
 
 def run_rekey(args: argparse.Namespace) -> int:

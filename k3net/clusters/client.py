@@ -50,6 +50,7 @@ class Client:
         self.server = kubeconfig.server
         if kubeconfig.foreign:
             raise Unusable(f"k3net itself does not do what the kubeconfig asks for: {', '.join(kubeconfig.foreign)}")
+        files = ", ".join(field for field, _ in kubeconfig.files)
         kubeconfig = _with_files(kubeconfig)
         try:
             self._tls: Callable[[str], Any] = client_tls(
@@ -60,7 +61,7 @@ class Client:
                 verify=kubeconfig.verify,
             )
         except ValueError as error:
-            raise Unusable(str(error)) from None
+            raise Unusable(f"{files}: {error}" if files else str(error)) from None
         self._headers: dict[str, str | list[str]] = {"Accept": "application/json", **_authorization(kubeconfig)}
         for name in dict(kubeconfig.impersonate):
             self._headers[name] = [value for other, value in kubeconfig.impersonate if other == name]

@@ -54,7 +54,7 @@ NOT_FOUND = {"code": "NOT_FOUND", "message": "no such thing", "details": ""}
 class FixtureApi:
     """`answers` maps a path to a JSON value, to (status, JSON value), or to a function that writes what it likes.
 
-    What answers a POST stands under `POST /its/path`.
+    What answers a POST, PUT or DELETE stands under `POST /its/path`; each of them is kept in `posts`.
     """
 
     def __init__(self, answers: dict[str, Any], port: int = 0):
@@ -78,7 +78,9 @@ class FixtureApi:
             def do_POST(self) -> None:
                 body = self.rfile.read(int(self.headers.get("Content-Length", "0")))
                 api.posts.append((self.path, dict(self.headers), body))
-                api._answer(self, api.answers.get(f"POST {self.path}", (404, NOT_FOUND)))
+                api._answer(self, api.answers.get(f"{self.command} {self.path}", (404, NOT_FOUND)))
+
+            do_PUT = do_DELETE = do_POST
 
         self._server = ThreadingHTTPServer(("127.0.0.1", port), Answering)
         self._server.daemon_threads = True

@@ -111,6 +111,9 @@ class ApiServerTests(TestCase):
         user = {"tokenFile": str(token), "as": "root", "as-groups": ["a", "b"]}
         self.assertEqual(await self.version(server, cluster=cluster, user=user), "v1.31.2")
         self.assertEqual((server.seen[0]["user"], server.seen[0]["groups"]), ("root", ["a", "b"]))
+        wrong = {"certificate-authority-data": None, "certificate-authority": str(token)}
+        with pytest.raises(Unusable, match="certificate-authority, tokenFile: no certificate in the CA file"):
+            self.client(server, cluster=wrong, user=user)
         token.unlink()
         with pytest.raises(Unusable, match="tokenFile: No such file"):
             self.client(server, cluster=cluster, user=user)
