@@ -191,6 +191,11 @@ class Registry:
             self._sorted[layer] = sorted(self._at[layer])
         return self._sorted[layer]
 
+    def elsewhere(self, said: Heartbeat) -> "list[Client]":
+        """Who has the name of its pod or of its node, on another host; the silent too."""
+        known = (self._by_pod.get((said.namespace, said.pod_name)), self._names.get(said.node_name))
+        return [client for client in known if client is not None and client.node_ip != said.node_ip]
+
     def _same_place(self, node_ip: str, pod_ip: str) -> "Client | None":
         return next((c for c in self._at["pod"].get(pod_ip, ()) if c.node_ip == node_ip), None)
 

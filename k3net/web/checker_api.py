@@ -122,6 +122,8 @@ class CheckerApi:
         said: Heartbeat = view.body
         _own(view, said.node_ip, "node_ip")
         _own(view, said.pod_ip, "pod_ip")
+        for other in self._server().registry.elsewhere(said) if view.speaks_for is not None else ():
+            _own(view, other.node_ip, f"pod_name or node_name: {other.name!r} has it")
         self._admit(f"beat {said.pod_ip}")
         self._server().heartbeat(said)
         expiry = self._server().registry.expiry

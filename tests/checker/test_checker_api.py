@@ -174,11 +174,16 @@ class CheckerApiTests(TestCase):
 
     async def test_a_bound_token_speaks_for_its_addresses_only(self):
         port = self.guarded()
+        other = {**BEAT, "node_ip": "10.0.0.2", "pod_ip": "10.1.0.2", "pod_name": "agent-2", "node_name": "n2"}
+        self.assertEqual((await self.ask(port, "heartbeat", other, "fleet")).status, 200)
         self.assertEqual((await self.ask(port, "heartbeat", BEAT, "bound")).status, 200)
+        self.assertEqual((await self.ask(port, "heartbeat", {**BEAT, "pod_name": "new"}, "bound")).status, 200)
         self.assertEqual((await self.ask(port, "test-results/hosts", REPORT, "bound")).status, 200)
         for path, body in (
             ("heartbeat", {**BEAT, "node_ip": "10.0.0.2"}),
             ("heartbeat", {**BEAT, "pod_ip": "10.1.0.2"}),
+            ("heartbeat", {**BEAT, "pod_name": "agent-2"}),
+            ("heartbeat", {**BEAT, "node_name": "n2"}),
             ("test-results/hosts", {**REPORT, "source_ip": "10.1.0.2"}),
             ("test-results/service", {"source_ip": "10.1.0.2", "result": GO_RESULT}),
             (PATH, {"instance": "x", "heartbeats": [BEAT]}),
