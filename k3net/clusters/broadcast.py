@@ -6,10 +6,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from twisted.internet.defer import Deferred, inlineCallbacks, maybeDeferred
-from twisted.internet.defer import TimeoutError as NoAnswer
 from twisted.python.failure import Failure
 
-from k3net.clusters.calls import CannotTell
+from k3net.clusters.calls import why_untold
 from k3net.clusters.delivery import Delivery
 from k3net.clusters.slots import Slots
 from k3net.log import make_logger
@@ -210,7 +209,7 @@ class Broadcast:
     def _missed(self, telling: _Telling, address: str, tries: int, failure: Failure) -> None:
         if telling.ended:
             return
-        reason, may_pass = _why(failure, self._timeout)
+        reason, may_pass = why_untold(failure, self._timeout)
         pause = _FIRST_PAUSE * 2 ** (tries - 1) * (0.5 + self._chance())
         if may_pass and tries < TRIES and self._reactor.seconds() + pause < telling.deadline:
             telling.delivery.note(address, "pending", tries, reason)
@@ -253,12 +252,3 @@ class Broadcast:
 
         timer = self._reactor.callLater(delay, call)
         self._timers.add(timer)
-
-
-def _why(failure: Failure, timeout: float) -> tuple[str, bool]:
-    """The reason, and whether it can pass."""
-    if isinstance(failure.value, CannotTell):
-        return str(failure.value), failure.value.may_pass
-    if failure.check(NoAnswer):
-        return f"no answer within {timeout:g} s", True
-    return f"{type(failure.value).__name__}: {failure.getErrorMessage()}", False

@@ -4,7 +4,9 @@ from collections.abc import Callable
 from typing import Any
 from urllib.parse import quote
 
+from twisted.internet.defer import TimeoutError as NoAnswer
 from twisted.internet.defer import inlineCallbacks
+from twisted.python.failure import Failure
 
 from k3net.credentials import BadSecret
 from k3net.errors import K3netError
@@ -23,6 +25,15 @@ class CannotTell(K3netError):
 
     def __str__(self) -> str:
         return str(self.args[0])
+
+
+def why_untold(failure: Failure, timeout: float) -> tuple[str, bool]:
+    """Why an instance was not told within `timeout` seconds, and whether that may pass."""
+    if isinstance(failure.value, CannotTell):
+        return str(failure.value), failure.value.may_pass
+    if failure.check(NoAnswer):
+        return f"no answer within {timeout:g} s", True
+    return f"{type(failure.value).__name__}: {failure.getErrorMessage()}", False
 
 
 class ReloadCall:
