@@ -1,6 +1,7 @@
 """The checker's server: what the agents say goes in, what it comes to comes out."""
 
 from collections.abc import Callable
+from ipaddress import ip_address
 from typing import Any
 
 from twisted.internet.defer import Deferred, inlineCallbacks, succeed
@@ -64,7 +65,9 @@ class CheckerServer(Periodic):
         self._asking: list[Deferred[tuple[Verdict, ...]]] = []
 
     def heartbeat(self, said: Heartbeat, *, forwarded: bool = False) -> None:
-        """An agent lives, or says goodbye. CacheError when there is no room for it."""
+        """An agent lives, or says goodbye. InvalidRequest, CacheError when there is no room for it."""
+        _check_address(said.node_ip, "node_ip")
+        _check_address(said.pod_ip, "pod_ip")
         now = self.sweep()
         self.heartbeats += 1
         if said.goodbye:
@@ -93,6 +96,7 @@ class CheckerServer(Periodic):
 
     def report(self, kind: str, report: Report, *, forwarded: bool = False) -> None:
         """What an agent found; `kind` is hosts or pods. InvalidRequest, CacheError."""
+        _check_address(report.source_ip, "source_ip")
         now = self.sweep()
         layer = _LAYER_OF[kind]
         source = self.registry.source(report.source_ip, layer, now)
@@ -105,6 +109,7 @@ class CheckerServer(Periodic):
 
     def service_report(self, report: ServiceReport, *, forwarded: bool = False) -> None:
         """What an agent found of the service. InvalidRequest, CacheError."""
+        _check_address(report.source_ip, "source_ip")
         now = self.sweep()
         source = self.registry.source(report.source_ip, "pod", now)
         try:
@@ -237,3 +242,10 @@ class CheckerServer(Periodic):
             return verdicts(last.pictures, last.services, earlier=earlier[: ROUNDS - 1], ports=ports)
 
         return judge
+
+
+def _check_address(text: str, field: str) -> None:
+    try:
+        ip_address(text)
+    except ValueError:
+        raise InvalidRequest(f"expected an IP address, not {text!r}", f"$.{field}") from None

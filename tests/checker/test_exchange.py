@@ -61,8 +61,10 @@ class ExchangeTests(SynchronousTestCase):
 
     def test_one_word_that_cannot_be_taken_leaves_the_others(self):
         bad = ConnectivityResult(target_ip="x", test_duration="soon")
-        said = Exchange("a", hosts=[Report("10.0.0.9", [bad]), Report("10.0.0.1", [RESULT])])
-        self.assertEqual(self.take(said)["refused"], 1)
+        nowhere = Heartbeat(node_ip="10.0.0.9", pod_ip="10.1.0.9.9", pod_name="agent-9")
+        said = Exchange("a", [nowhere], [Report("10.0.0.9", [bad]), Report("10.0.0.1", [RESULT])])
+        self.assertEqual(self.take(said)["refused"], 2)
+        self.assertEqual(len(self.server.registry), 0)
         self.assertEqual([source for source, _ in self.server.rows("host")], ["10.0.0.1"])
 
     def test_a_large_lot_is_taken_in_a_little_at_a_time(self):
