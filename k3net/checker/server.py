@@ -4,6 +4,7 @@ from collections.abc import Callable
 from ipaddress import ip_address
 from typing import Any
 
+from msgspec.structs import replace
 from twisted.internet.defer import Deferred, inlineCallbacks, succeed
 from twisted.python.failure import Failure
 
@@ -66,8 +67,9 @@ class CheckerServer(Periodic):
 
     def heartbeat(self, said: Heartbeat, *, forwarded: bool = False) -> None:
         """An agent lives, or says goodbye. InvalidRequest, CacheError when there is no room for it."""
-        _check_address(said.node_ip, "node_ip")
-        _check_address(said.pod_ip, "pod_ip")
+        node_ip, pod_ip = _address(said.node_ip, "node_ip"), _address(said.pod_ip, "pod_ip")
+        if (node_ip, pod_ip) != (said.node_ip, said.pod_ip):
+            said = replace(said, node_ip=node_ip, pod_ip=pod_ip)
         now = self.sweep()
         self.heartbeats += 1
         if said.goodbye:
@@ -96,12 +98,12 @@ class CheckerServer(Periodic):
 
     def report(self, kind: str, report: Report, *, forwarded: bool = False) -> None:
         """What an agent found; `kind` is hosts or pods. InvalidRequest, CacheError."""
-        _check_address(report.source_ip, "source_ip")
+        address = _address(report.source_ip, "source_ip")
         now = self.sweep()
         layer = _LAYER_OF[kind]
-        source = self.registry.source(report.source_ip, layer, now)
+        source = self.registry.source(address, layer, now)
         try:
-            self.results.take(source, layer, report.source_ip, report.results, now)
+            self.results.take(source, layer, address, report.results, now)
         except ValueError as error:
             raise InvalidRequest(str(error), "results") from None
         if not forwarded:
@@ -109,11 +111,11 @@ class CheckerServer(Periodic):
 
     def service_report(self, report: ServiceReport, *, forwarded: bool = False) -> None:
         """What an agent found of the service. InvalidRequest, CacheError."""
-        _check_address(report.source_ip, "source_ip")
+        address = _address(report.source_ip, "source_ip")
         now = self.sweep()
-        source = self.registry.source(report.source_ip, "pod", now)
+        source = self.registry.source(address, "pod", now)
         try:
-            self.results.take_service(source, report.source_ip, report.result)
+            self.results.take_service(source, address, report.result)
         except ValueError as error:
             raise InvalidRequest(str(error), "result") from None
         if not forwarded:
@@ -244,8 +246,9 @@ class CheckerServer(Periodic):
         return judge
 
 
-def _check_address(text: str, field: str) -> None:
+def _address(text: str, field: str) -> str:
+    """In the form in which agents are told of it, and tell of it; InvalidRequest when it is none."""
     try:
-        ip_address(text)
+        return str(ip_address(text))
     except ValueError:
         raise InvalidRequest(f"expected an IP address, not {text!r}", f"$.{field}") from None

@@ -175,6 +175,16 @@ class ServerTests(SynchronousTestCase):
         self.clock.pump([1.0] * 16)
         self.assertEqual(self.server.rows("host"), [])
 
+    def test_an_ipv6_address_is_the_same_however_it_is_written(self):
+        for i in (1, 2):
+            self.server.heartbeat(Heartbeat(f"FD00:0::{i}", f"fd01::0:{i}", f"agent-{i}"))
+        found = ConnectivityResult(target_ip="fd00::2", ping_status="reachable", port_status={"22": "open"})
+        self.server.report("hosts", Report("fd00:0:0::1", [found]))
+        self.assertEqual(self.server.addresses("host"), ["fd00::1", "fd00::2"])
+        self.assertEqual(self.server.addresses("pod"), ["fd01::1", "fd01::2"])
+        self.assertEqual([source for source, _ in self.server.rows("host")], ["fd00::1"])
+        self.assertEqual(self.server.results.coverage("host")[0], 0.5)
+
     def test_agents_that_have_not_told_anything_yet_are_nodes_without_results(self):
         for i in range(3):
             self.server.heartbeat(beat(i))
