@@ -16,8 +16,6 @@ from k3net.config import load
 from k3net.config.load import config_path
 from k3net.tap import Options
 
-pytestmark = pytest.mark.xdist_group("image_steps")
-
 ROOT = Path(__file__).parent.parent
 DOCKERFILE = ROOT / "deploy/docker/Dockerfile"
 COMPOSE = ROOT / "deploy/docker-compose.discovery.yaml"

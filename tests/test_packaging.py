@@ -16,8 +16,6 @@ ROOT = Path(__file__).parent.parent
 NOT_SOURCE = shutil.ignore_patterns(
     ".git", ".venv", "var", "build", "dist", "*.egg-info", "__pycache__", ".*_cache", "tests"
 )
-
-pytestmark = pytest.mark.xdist_group("packaging")
 PLUGINS = sorted(f"twisted/plugins/{path.name}" for path in (ROOT / "twisted/plugins").glob("*.py"))
 
 

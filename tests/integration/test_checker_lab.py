@@ -19,7 +19,7 @@ K3NET = str(Path(sys.executable).with_name("k3net"))
 CHOSEN = (("host down", "TCP 22 closed"), ("5/7 split", "agent killed"))
 ALONE = (*FAULTS, *MORE) if SOAK else (*FAULTS, "firewall against one")
 
-pytestmark = [pytest.mark.requires("nft", "bridge", "setpriv"), pytest.mark.xdist_group("checker_lab")]
+pytestmark = pytest.mark.requires("nft", "bridge", "setpriv")
 
 
 @pytest.fixture(scope="module")

@@ -15,9 +15,6 @@ SCHEDULES = 10
 """On each store."""
 
 
-pytestmark = pytest.mark.xdist_group("clusters")
-
-
 @pytest.fixture(
     scope="module",
     params=[
@@ -95,12 +92,13 @@ def test_a_sender_that_is_killed_after_it_stored_and_before_it_told_loses_nothin
 
 def test_receivers_that_are_dead_or_stopped_delay_nobody_and_catch_up(fleet):
     expected = {at: "failed" if at in (3, 4) else "delivered" for at in ALL if at != 0}
+    fleet.all_know("doomed", fleet.create(1, "doomed"), SOON)
     fleet.daemons[3].kill()
     with fleet.stopped(4):
         generation = fleet.create(0, "late")
         fleet.all_know("late", generation, SOON, but=(3, 4))
         fleet.all_have("late", expected, 20)
-        assert fleet.ask(6, "DELETE", "/api/v1/clusters/c2")[0] == 200
+        assert fleet.ask(6, "DELETE", "/api/v1/clusters/doomed")[0] == 200
     fleet.start(3)
     fleet.wait_ready(3)
     fleet.all_know("late", generation, SOON)
@@ -109,10 +107,12 @@ def test_receivers_that_are_dead_or_stopped_delay_nobody_and_catch_up(fleet):
 
 
 def test_one_that_is_cut_off_from_all_has_everything_soon_after(fleet):
+    for name in ("changing", "doomed"):
+        fleet.all_know(name, fleet.create(1, name), SOON)
     with fleet.cut_off(5):
         made = fleet.create(0, "while-cut")
-        assert fleet.ask(1, "PUT", "/api/v1/clusters/c3", {"description": "changed while one was away"})[0] == 200
-        assert fleet.ask(2, "DELETE", "/api/v1/clusters/c4")[0] == 200
+        assert fleet.ask(1, "PUT", "/api/v1/clusters/changing", {"description": "changed while one was away"})[0] == 200
+        assert fleet.ask(2, "DELETE", "/api/v1/clusters/doomed")[0] == 200
         fleet.all_know("while-cut", made, SOON, but=(5,))
         status, _ = fleet.ask(5, "POST", "/api/v1/clusters", {"name": "x", "kube_config": fleet.config("x")}, 20)
         assert status == 503

@@ -20,10 +20,7 @@ from integration import netns
 from integration.daemon import K3net, clean_environment, command
 from integration.lab import wait_for
 
-pytestmark = [
-    pytest.mark.skipif(sys.version_info < (3, 11), reason="schemathesis needs Python 3.11"),
-    pytest.mark.xdist_group("schemathesis"),
-]
+pytestmark = pytest.mark.skipif(sys.version_info < (3, 11), reason="schemathesis needs Python 3.11")
 SCHEMATHESIS = str(Path(sys.executable).with_name("schemathesis"))
 SETTINGS = Path(__file__).parent.parent / "data" / "schemathesis"
 LISTEN, API, INTERNAL = 7946, 8080, 8081
