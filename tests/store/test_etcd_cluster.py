@@ -19,7 +19,7 @@ from k3net.store.interface import Done
 
 pytestmark = pytest.mark.requires("etcd", "etcdctl")
 
-SECONDS = 60 if os.environ.get("HYPOTHESIS_PROFILE") == "soak" else 30
+SECONDS = 60 if os.environ.get("HYPOTHESIS_PROFILE") in ("ci", "soak") else 30
 
 
 @pytest.fixture
