@@ -5,9 +5,7 @@ from dataclasses import replace
 from typing import Any
 
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IAddress, IHostResolution, IResolutionReceiver
 from twisted.internet.threads import deferToThreadPool
-from zope.interface import implementer
 
 from k3net.checker.exchange import Members
 from k3net.checker.keeping import Keeping
@@ -20,6 +18,7 @@ from k3net.credentials import Token
 from k3net.errors import InvalidObservation
 from k3net.model.observation import Observation
 from k3net.parts import Part, Surroundings
+from k3net.probes.names import addresses_of
 from k3net.services import Dependency, Sequential
 from k3net.web.access import RateLimit, Tokens, loopback_host
 from k3net.web.checker_api import CheckerApi, Checks
@@ -30,6 +29,7 @@ NAME = "checker"
 CONNECTIONS: dict[str, Any] = {"connections": 4096, "per_peer": 1024}
 """Room for a thousand agents that keep theirs, also behind one address."""
 
+_MOST_MEMBERS = 10_000
 _A_SOURCE: dict[str, Any] = {"rate": 10.0, "burst": 50.0, "addresses": 40_000}
 
 
@@ -125,7 +125,7 @@ class CheckerWires:
                 c.members,
                 instance=d.instance,
                 token=Token("", files[0] if asked else ""),
-                resolve=lambda host, port: resolved(reactor, host, port),
+                resolve=lambda host, port: addresses_of(reactor, host, _MOST_MEMBERS),
             )
 
         def in_thread(f: Callable[[], Any]) -> "Deferred[Any]":
@@ -175,26 +175,3 @@ class CheckerWires:
 def _tells(route: Route) -> bool:
     """Whether it answers from what the agents said."""
     return route.method == "GET" and not route.path.endswith("/health")
-
-
-@implementer(IResolutionReceiver)
-class _Addresses:
-    def __init__(self, done: Callable[[list[str]], None]):
-        self._found: dict[str, None] = {}
-        self._done = done
-
-    def resolutionBegan(self, resolution: IHostResolution) -> None:
-        """There is nothing to cancel it for."""
-
-    def addressResolved(self, address: IAddress) -> None:
-        self._found[address.host] = None
-
-    def resolutionComplete(self) -> None:
-        self._done(list(self._found))
-
-
-def resolved(reactor: Any, host: str, port: int) -> "Deferred[list[str]]":
-    """Every address that a name has; none where it has none."""
-    done: Deferred[list[str]] = Deferred()
-    reactor.nameResolver.resolveHostName(_Addresses(done.callback), host, port)
-    return done
