@@ -17,6 +17,7 @@ from k3net.web.resource import BodyTooLarge, refusal
 
 DISCARDED_AFTER_REFUSAL = 1 << 20
 _LENGTH_DIGITS = 18
+_LONG = 4096
 
 
 class RequestTimeout(RequestError):
@@ -68,7 +69,17 @@ class Channel(http.HTTPChannel):
         if self._idle:
             self._idle = False
             self._arm(self.site.deadlines.headers, self._headers_late)
-        super().dataReceived(data)
+        if len(data) > _LONG and self.line_mode and (end := data.find(b"\r\n\r\n") + 4) > 3:
+            super().dataReceived(data[:end])  # else each line of the head is cut off the whole of it
+            self._after_head(data[end:])
+        else:
+            super().dataReceived(data)
+
+    def _after_head(self, data: bytes) -> None:
+        if self.refused:
+            self._drop(data)
+        elif data:
+            super().dataReceived(data)
 
     def lineReceived(self, line: bytes) -> None:
         if not self.refused:

@@ -43,6 +43,7 @@ class Request(http.Request):
     limit = NO_BODY_LIMIT
     stream: "Stream | None" = None
     speaks_for: "frozenset[str] | None" = None
+    _body: "list[bytes]"
     _received = 0
     _gone = False
     _refused: "RequestError | None" = None
@@ -76,17 +77,17 @@ class Request(http.Request):
 
     def gotLength(self, length: "int | None") -> None:
         self.content = BytesIO()
+        self._body = []
 
     def handleContentChunk(self, data: bytes) -> None:
         self._received += len(data)
         if self._received > self.limit:
             self.channel.refuse(BodyTooLarge(f"at most {self.limit} bytes"))
         elif not self.channel.refused:
-            super().handleContentChunk(data)
+            self._body.append(data)
 
     def requestReceived(self, command: bytes, path: bytes, version: bytes) -> None:
         """As twisted.web has it, except that no form is parsed: 16 MiB of one take it 1.8 s."""
-        self.content.seek(0)
         self.method, self.uri, self.clientproto = command, path, version
         self.path, _, query = path.partition(b"?")
         self.args = http.parse_qs(query, True)
@@ -108,7 +109,7 @@ class Request(http.Request):
             query=decode_query(self.args),
             peer=self.peer,
             header=self.getHeader,
-            body=self.route.decode(self.getHeader("content-type"), self.content.read()),
+            body=self.route.decode(self.getHeader("content-type"), b"".join(self._body)),
             speaks_for=self.speaks_for,
         )
         return self.route.answer(view)

@@ -195,6 +195,18 @@ class AnswerTests(TestCase):
         self.assertEqual(len(answers[2].json), 50000)
         self.assertEqual(answers[-1].json["name"], "last")
 
+    async def test_bodies_are_whole_wherever_the_stream_is_cut(self):
+        kind = "Content-Type: application/json"
+        names = ["", "x\r\n\r\ny", "y" * 5000, "z" * 60_000]
+        bodies = [json.dumps({"node": name}).encode() for name in names]
+        asked = [request("/odd-probes", kind, method="POST", body=body, close=False) for body in bodies]
+        stream = b"".join([*asked, request("/value")])
+        end = len(stream)
+        for cuts in ([], [1], [len(asked[0]) + 40], [4096], [4097, 4098], [end - 1], range(977, end, 977)):
+            pieces = [stream[a:b] for a, b in zip([0, *cuts], [*cuts, end], strict=True)]
+            answers = await talk(self.listener.port, *pieces)
+            self.assertEqual([answer.json.get("node") for answer in answers], [*names, None])
+
     async def test_who_has_said_all_is_still_answered(self):
         for target in ("/value", "/later", "/many"):
             [answer] = await talk(self.listener.port, request(target, close=False), half_close=True)
