@@ -16,7 +16,7 @@ from twisted.internet.defer import (
 from k3net.checker.account import Account
 from k3net.checker.calls import Server, ServerError
 from k3net.checker.findings import connectivity, service_connectivity
-from k3net.checker.wire import ConnectivityResult, Heartbeat, Report, ServiceReport
+from k3net.checker.wire import ConnectivityResult, Heartbeat, SentReport, ServiceReport
 from k3net.log import make_logger
 from k3net.model.mesh import Mesh
 from k3net.model.result import ProbeResult
@@ -181,7 +181,7 @@ class Agent(Service):
             there = set(self._listed[layer])  # who left while the round was under way is not told as down
             measured = [each for each in measured if each.target_ip in there]
         if measured:
-            yield self._in_time(self._server.take(layer, Report(own, measured)))
+            yield self._in_time(self._server.take(layer, SentReport(own, measured)))
         if trouble is not None:
             raise trouble
 

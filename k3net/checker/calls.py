@@ -11,7 +11,7 @@ from msgspec import Struct
 from twisted.internet.defer import inlineCallbacks
 from twisted.internet.task import deferLater
 
-from k3net.checker.wire import Heartbeat, Report, ServiceReport
+from k3net.checker.wire import Heartbeat, SentReport, ServiceReport
 from k3net.errors import K3netError
 from k3net.http import BrokenAnswer, ConnectFailed, FetchError, NotHTTP, Response, TimedOut, fetch
 
@@ -89,7 +89,7 @@ class Server:
         return _addresses(said.pod_ips, said.silent)
 
     @inlineCallbacks
-    def take(self, layer: str, report: "Report | ServiceReport"):
+    def take(self, layer: str, report: "SentReport | ServiceReport"):
         """Post what was found in the layer `hosts`, `pods` or `service`."""
         yield self._tried("POST", f"/api/v1/test-results/{layer}", report)
 

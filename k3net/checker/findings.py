@@ -35,7 +35,6 @@ def connectivity(
         latency="" if rtt is None else print_duration(rtt),
         test_duration=print_duration(took),
         timestamp=at,
-        loss=ping.loss if ping.ok is not None else None,
         sent=ping.sent,
         received=ping.received,
         reason="; ".join(filter(None, [icmp, closed]))[:120],

@@ -66,6 +66,8 @@ class Registry:
         self._sorted: dict[str, list[str]] = {}
         self.bits: dict[str, dict[str, int]] = {place: {} for place in _PLACES}
         """By layer: the bit of the target at an address."""
+        self.generation = 0
+        """Goes up with whatever changes a bit."""
 
     def __len__(self) -> int:
         """How many have a heartbeat."""
@@ -223,6 +225,7 @@ class Registry:
             self._at[place].setdefault(address, []).append(client)
             self.bits[place].setdefault(address, client.bit)
         self._sorted.clear()
+        self.generation += 1
         return client, [*replaced, *known[1:]]
 
     def _rename(self, client: Client, node_name: str) -> None:
@@ -256,6 +259,7 @@ class Registry:
             else:
                 del self._at[place][address]
         self._sorted.clear()
+        self.generation += 1
         client.silent = True
         self._silent[client] = None
         if not keep_bit:
@@ -272,6 +276,7 @@ class Registry:
             address = client.address(place)
             if self.bits[place].get(address) == client.bit:
                 del self.bits[place][address]
+        self.generation += 1
 
 
 def _follows(said: Heartbeat, silent: Client) -> bool:

@@ -8,9 +8,10 @@ from typing import Any
 import msgspec
 from msgspec import Raw
 
+from k3net.checker.durations import Durations, in_text
 from k3net.checker.registry import CacheError, Client, Registry
-from k3net.checker.results_read import Cell, Counts, Durations, Rtt, read
-from k3net.checker.wire import ConnectivityResult
+from k3net.checker.results_read import Cell, Counts, Rtt, Targets, ports_of, read
+from k3net.checker.wire import ConnectivityResult, PairResult, read_duration
 from k3net.model.matrix import Row, Summary, Total, mask_of
 from k3net.model.rounds import ServiceFinding
 from k3net.model.verdict import LAYERS, ROUNDS
@@ -31,6 +32,7 @@ class _Source:
     cells: bytes = b""
     row: Row = field(default_factory=Row)
     counts: Counts = field(default_factory=Counts)
+    targets: Targets = field(default_factory=Targets)
 
 
 @dataclass(slots=True)
@@ -54,19 +56,21 @@ class Results:
         """The port last tried, by layer."""
         self.rtt = {layer: Rtt() for layer in LAYERS}
         self._unheard = 0
+        self._buffer = bytearray()
         self.bytes = 0
         self.changes = 0
         """Goes up with whatever may change a verdict."""
 
-    def take(self, client: Client, layer: str, address: str, results: Sequence[ConnectivityResult], now: float) -> None:
-        """A report of one layer. ValueError for a duration that is none; CacheError when there is no room."""
+    def take(self, client: Client, layer: str, address: str, results: Sequence[PairResult], now: float) -> None:
+        """A report of one layer. BadResult for one that breaks a rule; CacheError when there is no room."""
         bits = self._registry.bits[layer]
-        cells, found, counts, rtt = read(results, bits, self._registry.size, self._durations)
+        source = self._of[layer].get(client) or _Source()
+        cells, found, counts, rtt = read(results, self._registry, layer, source.targets, self._durations)
         for silent in self._registry.silent:
             cells.pop(silent.address(layer), None)
-        source = self._of[layer].get(client) or _Source()
         earlier = source.row.targets & ~(found.reported | self._unheard)
-        encoded = _ENCODER.encode(cells)
+        _ENCODER.encode_into(cells, self._buffer)  # one that has grown is not copied again and again
+        encoded = bytes(self._buffer)
         room = self._most_bytes - self.bytes + len(source.cells)
         if earlier and source.cells:
             merged = _merged(source.cells, cells, bits, earlier)
@@ -80,28 +84,26 @@ class Results:
         source.counts.add(counts)
         self.rtt[layer].add(rtt)
         self._totals[layer].put(client, source.row.summary(self._unheard))
-        for port in results[0].port_status if results else ():
+        for port in ports_of(results[0]) if results else ():
             self.ports[layer] = int(port) if port.isascii() and port.isdigit() else 0
         self.changes += 1
 
     def take_service(self, client: Client, address: str, result: ConnectivityResult) -> None:
         """A report of the service test. ValueError for a duration that is none."""
-        durations = self._durations
-        durations.learn((result.test_duration, result.latency))
         ports = result.port_status.values()
         finding = ServiceFinding(
             service=result.target_ip,
             resolved=_resolved(result),
             connected="closed" not in ports if ports else None,
-            seconds=durations.seconds[result.test_duration],
+            seconds=read_duration(result.test_duration),
         )
         known = self._services.get(client)
         earlier = [f for f in known.findings if f.service == finding.service] if known is not None else []
         shown = msgspec.structs.replace(
             result,
             source_ip=result.source_ip or address,
-            latency=durations.printed[result.latency] or "0ns",
-            test_duration=durations.printed[result.test_duration] or "0ns",
+            latency=in_text(result.latency) or "0ns",
+            test_duration=in_text(result.test_duration) or "0ns",
         )
         self._services[client] = _ServiceSource(address, shown, [finding, *earlier][:ROUNDS])
         self.changes += 1

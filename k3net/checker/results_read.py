@@ -1,21 +1,21 @@
 """A report as cells to show, marks to judge by, and numbers to count."""
 
-from bisect import bisect_left
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from msgspec import Struct
+import msgspec
+from msgspec import Raw, Struct
 from msgspec.structs import replace
 
-from k3net.checker.wire import ConnectivityResult, print_duration, read_duration
+from k3net.checker.durations import LAN_BUCKETS, Durations
+from k3net.checker.registry import Registry
+from k3net.checker.wire import BadResult, PairResult, Ports
 from k3net.model.matrix import Findings, mask_of
 
-LAN_BUCKETS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0)
-
-_MOST_DURATIONS = 1 << 16
-_NONE = -1
+_UNWRITTEN = Raw()
+_PORTS = msgspec.json.Decoder(Ports)
 
 
 class Cell(Struct, frozen=True, gc=False, omit_defaults=True):
@@ -28,34 +28,6 @@ class Cell(Struct, frozen=True, gc=False, omit_defaults=True):
     loss: float | None = None
     reason: str = ""
     timestamp: datetime | None = None
-
-
-class Durations:
-    """Durations by how they were told, remembered, for they repeat: as printed, in seconds, the bucket they are in."""
-
-    def __init__(self) -> None:
-        self._clear()
-
-    def _clear(self) -> None:
-        self.printed: dict[str | int, str] = {"": ""}
-        self.seconds: dict[str | int, float] = {"": 0.0}
-        self.bucket: dict[str | int, int] = {"": _NONE}
-
-    def learn(self, told: "Iterable[str | int]") -> None:
-        """Know these from now on; ValueError for one that is none."""
-        new = set(told) - self.seconds.keys()
-        if len(self.seconds) + len(new) > _MOST_DURATIONS:
-            self._clear()
-        for raw in new:
-            seconds = read_duration(raw)
-            self.printed[raw] = raw if isinstance(raw, str) else print_duration(seconds)
-            self.seconds[raw] = seconds
-            self.bucket[raw] = bisect_left(LAN_BUCKETS, seconds)
-
-    def in_texts(self, result: ConnectivityResult) -> ConnectivityResult:
-        """The same, its durations as printed."""
-        took, trip = self.printed[result.test_duration], self.printed[result.latency]
-        return replace(result, test_duration=took, latency=trip)
 
 
 @dataclass(slots=True)
@@ -88,21 +60,37 @@ class Rtt:
         self.seconds += more.seconds
 
 
-def read(
-    results: Sequence[ConnectivityResult], bits: Mapping[str, int], size: int, durations: Durations
-) -> "tuple[dict[str, Cell], Findings, Counts, Rtt]":
-    """The results of one source: `bits` are those of the targets by address, all below `size`.
+@dataclass(slots=True)
+class Targets:
+    """Whom one source told of last, as a mask, and how many have no bit: most of its reports are of the same ones."""
 
-    The round trips are those of successes. ValueError for a duration that is none. Most tests succeed: these are read
-    many at a time, and only the odd ones each by itself.
+    mask: int = 0
+    strangers: int = 0
+    _of: "tuple[int, int] | None" = None
+
+    def look_up(self, targets: Iterable[str], registry: Registry, layer: str) -> None:
+        """Be those of these from now on."""
+        of = (hash(tuple(targets)), registry.generation)
+        if of == self._of:
+            return
+        bits = list(map(registry.bits[layer].get, targets))
+        known = [bit for bit in bits if bit is not None]
+        self.mask, self.strangers, self._of = mask_of(known, registry.size), len(bits) - len(known), of
+
+
+def read(
+    results: Sequence[PairResult], registry: Registry, layer: str, targets: Targets, durations: Durations
+) -> "tuple[dict[str, Cell], Findings, Counts, Rtt]":
+    """The results of one source in one layer; `targets` are those of its last report, and then of this one.
+
+    The round trips are those of successes. BadResult for a duration or ports that are none. Most tests succeed: these
+    are read many at a time, and only the odd ones each by itself.
     """
-    took, trips = _durations_of(results)
-    told = {*took, *trips}
-    durations.learn(told)
-    if any(not isinstance(raw, str) for raw in told):
-        results = [durations.in_texts(result) for result in results]
-        took, trips = _durations_of(results)
-        durations.learn({*took, *trips})
+    try:
+        seconds, trips = _times(results, durations)
+    except KeyError:
+        results = durations.in_texts(results)
+        seconds, trips = _times(results, durations)
     cells = {
         result.target_ip: Cell(
             result.ping_status,
@@ -115,21 +103,25 @@ def read(
         )
         for result in results
     }
-    usual = next((r.port_status for r in results if _port(r) == "open"), None)
-    odd = [r for r in results if r.port_status != usual or r.ping_status != "reachable" or r.loss]
+    usual = _usual_ports(results)
+    odd = [
+        result
+        for result in results
+        if result.port_status != usual or result.ping_status != "reachable" or result.received != result.sent
+    ]
     marks = _Odd()
     for result in odd:
-        marks.add(result, bits.get(result.target_ip, -1), durations.seconds[result.test_duration])
-        cells[result.target_ip] = replace(cells[result.target_ip], port_status=_port(result))
-    known = [bit for bit in map(bits.get, cells) if bit is not None]
-    reported = mask_of(known, size)
-    strange = len(cells) - len(known)
+        port = _port(result, results)
+        marks.add(result, port, registry.bits[layer].get(result.target_ip, -1), durations.seconds[result.test_duration])
+        cells[result.target_ip] = replace(cells[result.target_ip], port_status=port, loss=_loss(result))
+    targets.look_up(cells, registry, layer)
+    reported, size = targets.mask, registry.size
     found = Findings(
         reported,
         (reported & ~mask_of(marks.unpinged, size), mask_of(marks.unreachable, size)),
         (reported & ~mask_of(marks.untried, size), mask_of(marks.closed, size)),
-        (strange - marks.strangers_unmeasured, marks.strangers_failed),
-        sum(map(durations.seconds.__getitem__, took)) - marks.seconds_unmeasured,
+        (targets.strangers - marks.strangers_unmeasured, marks.strangers_failed),
+        seconds - marks.seconds_unmeasured,
         marks.loss,
     )
     sent = sum([result.sent for result in results])
@@ -138,24 +130,38 @@ def read(
         failed=marks.failed,
         not_measured=marks.unmeasured,
         sent=sent,
-        received=min(sent, sum([result.received for result in results])),
+        received=min(sent, sent - marks.lost),
     )
-    answered = trips
     if marks.unanswered:
-        answered = [result.latency for result in results if result.ping_status == "reachable"]
-    return cells, found, counts, _round_trips(answered, durations)
+        trips = Counter([result.latency for result in results if result.ping_status == "reachable"])
+    return cells, found, counts, _round_trips(trips, durations)
 
 
-def _durations_of(results: Sequence[ConnectivityResult]) -> "tuple[list[str | int], list[str | int]]":
-    return [result.test_duration for result in results], [result.latency for result in results]
+def ports_of(result: PairResult) -> "dict[str, str]":
+    """Its `port_status`, read; msgspec.DecodeError."""
+    return _PORTS.decode(result.port_status)  # type: ignore[return-value]
+
+
+def _times(results: Sequence[PairResult], durations: Durations) -> "tuple[float, Counter[str | int]]":
+    """The seconds of all tests, and how often each round trip is told; KeyError for a duration that is not known."""
+    seconds = sum(map(durations.seconds.__getitem__, [result.test_duration for result in results]))
+    trips = Counter([result.latency for result in results])
+    if unknown := trips.keys() - durations.seconds.keys():
+        raise KeyError(*unknown)
+    return seconds, trips
+
+
+def _usual_ports(results: Sequence[PairResult]) -> Raw:
+    """How an open port is written by the first that has one."""
+    return next((result.port_status for result in results if _port(result, results) == "open"), _UNWRITTEN)
 
 
 class _Odd:
     """What results that are not plain successes take from those that are."""
 
     __slots__ = (
-        "closed", "failed", "loss", "seconds_unmeasured", "strangers_failed", "strangers_unmeasured", "unanswered",
-        "unmeasured", "unpinged", "unreachable", "untried",
+        "closed", "failed", "loss", "lost", "seconds_unmeasured", "strangers_failed", "strangers_unmeasured",
+        "unanswered", "unmeasured", "unpinged", "unreachable", "untried",
     )  # fmt: skip
 
     def __init__(self) -> None:
@@ -164,17 +170,18 @@ class _Odd:
         self.untried: list[int] = []
         self.closed: list[int] = []
         self.loss: dict[int, tuple[int, int]] = {}
-        self.failed = self.unmeasured = self.unanswered = 0
+        self.failed = self.unmeasured = self.unanswered = self.lost = 0
         self.strangers_failed = self.strangers_unmeasured = 0
         self.seconds_unmeasured = 0.0
 
-    def add(self, result: ConnectivityResult, bit: int, seconds: float) -> None:
-        ping, port = result.ping_status, _port(result)
+    def add(self, result: PairResult, port: str, bit: int, seconds: float) -> None:
+        ping = result.ping_status
         failed = ping == "unreachable" or port == "closed"
         measured = bool(ping or port)
         self.failed += failed
         self.unmeasured += not measured
         self.unanswered += ping != "reachable"
+        self.lost += result.sent - result.received
         if not measured:
             self.seconds_unmeasured += seconds
         if bit < 0:
@@ -190,15 +197,27 @@ class _Odd:
             self.loss[bit] = (result.sent, result.sent - result.received)
 
 
-def _port(result: ConnectivityResult) -> str:
-    ports = result.port_status
+def _port(result: PairResult, results: Sequence[PairResult]) -> str:
+    try:
+        ports = ports_of(result)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        at = next(at for at, one in enumerate(results) if one is result)
+        reason, _, inner = str(error).partition(" - at ")
+        raise BadResult(reason, f"$.results[{at}].port_status{inner.strip('`$')}") from None
     return ("closed" if "closed" in ports.values() else "open") if ports else ""
 
 
-def _round_trips(told: "Iterable[str | int]", durations: Durations) -> Rtt:
+def _loss(result: PairResult) -> "float | None":
+    if result.loss is not None or not 0 <= result.received < result.sent:
+        return result.loss
+    return 1 - result.received / result.sent
+
+
+def _round_trips(told: "Counter[str | int]", durations: Durations) -> Rtt:
     rtt = Rtt()
-    for raw, count in Counter(told).items():
-        if (bucket := durations.bucket[raw]) != _NONE:
+    for raw, count in told.items():
+        if raw:
+            bucket = durations.bucket[raw]
             rtt.buckets[bucket] += count
             rtt.seconds += count * durations.seconds[raw]
     return rtt

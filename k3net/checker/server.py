@@ -10,7 +10,7 @@ from twisted.python.failure import Failure
 
 from k3net.checker.registry import Registry
 from k3net.checker.results import Results
-from k3net.checker.wire import Heartbeat, Report, ServiceReport
+from k3net.checker.wire import BadResult, Heartbeat, Report, ServiceReport
 from k3net.errors import BadRequest
 from k3net.model import rfc3339
 from k3net.model.rounds import rounds
@@ -104,8 +104,8 @@ class CheckerServer(Periodic):
         source = self.registry.source(address, layer, now)
         try:
             self.results.take(source, layer, address, report.results, now)
-        except ValueError as error:
-            raise InvalidRequest(str(error), "results") from None
+        except BadResult as error:
+            raise InvalidRequest(str(error), error.field) from None
         if not forwarded:
             self._accepted(kind, report.source_ip, report)
 
@@ -117,7 +117,7 @@ class CheckerServer(Periodic):
         try:
             self.results.take_service(source, address, report.result)
         except ValueError as error:
-            raise InvalidRequest(str(error), "result") from None
+            raise InvalidRequest(str(error), "$.result") from None
         if not forwarded:
             self._accepted("service", report.source_ip, report)
 

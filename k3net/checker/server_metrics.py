@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Iterator
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 
-from k3net.checker.results_read import LAN_BUCKETS
+from k3net.checker.durations import LAN_BUCKETS
 from k3net.checker.server import CheckerServer
 from k3net.model.verdict import LAYERS, state
 

@@ -3,7 +3,8 @@
 from datetime import datetime
 from typing import Annotated, Literal
 
-from msgspec import Meta, Struct
+from msgspec import Meta, Raw, Struct, field
+from msgspec.json import schema
 
 from k3net.model.duration import format_duration, parse_duration
 
@@ -14,9 +15,19 @@ Ip = Annotated[str, Meta(min_length=2, max_length=45, pattern=r"^[0-9A-Fa-f.:]+$
 Name = Annotated[str, Meta(max_length=253, pattern=r"^[A-Za-z0-9._-]*$(?!\n)")]
 Count = Annotated[int, Meta(ge=0, le=1_000_000)]
 LongDuration = Annotated[str, Meta(max_length=40)] | Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)]
+Target = Annotated[str, Meta(min_length=1, max_length=253)]
 Ping = Literal["reachable", "unreachable", ""]
-Port = Literal["open", "closed"]
+Ports = Annotated[dict[Annotated[str, Meta(max_length=5)], Literal["open", "closed"]], Meta(max_length=16)]
+Loss = Annotated[float, Meta(ge=0, le=1)]
+Reason = Annotated[str, Meta(max_length=120)]
 Time = Annotated[datetime, Meta(tz=True)]
+
+
+_PORTS_SCHEMA = schema(Ports)
+
+
+def _no_ports() -> Raw:
+    return Raw(b"{}")
 
 
 class Heartbeat(Struct, frozen=True, gc=False, omit_defaults=True):
@@ -34,29 +45,55 @@ class Heartbeat(Struct, frozen=True, gc=False, omit_defaults=True):
 class ConnectivityResult(Struct, frozen=True, gc=False, omit_defaults=True, kw_only=True):
     """One test of one target. Empty `ping_status` or `port_status`: not measured, and `reason` may say why.
 
-    Durations are texts as Go prints them, or nanoseconds. Ours: `loss` is a share of the packets `sent`, `reason` why
-    it failed. In a service test the target is the service's name, and `resolved` says whether DNS knows it.
+    Durations are texts as Go prints them, or nanoseconds. Ours: of the packets `sent` so many were `received`, or else
+    `loss` is the share that was not; `reason` is why it failed. In a service test the target is the service's name, and
+    `resolved` says whether DNS knows it.
     """
 
     source_ip: Annotated[str, Meta(max_length=45)] = ""
-    target_ip: Annotated[str, Meta(min_length=1, max_length=253)]
+    target_ip: Target
     ping_status: Ping = ""
-    port_status: Annotated[dict[Annotated[str, Meta(max_length=5)], Port], Meta(max_length=16)] = {}
+    port_status: Ports = {}
     latency: LongDuration = ""
     test_duration: LongDuration = ""
     timestamp: Time | None = None
-    loss: Annotated[float, Meta(ge=0, le=1)] | None = None
+    loss: Loss | None = None
     sent: Count = 0
     received: Count = 0
-    reason: Annotated[str, Meta(max_length=120)] = ""
+    reason: Reason = ""
     resolved: bool | None = None
 
 
-class Report(Struct, frozen=True, gc=False):
+class SentReport(Struct, frozen=True, gc=False):
     """What one source found in one layer: the body of `POST /api/v1/test-results/hosts` and `/pods`."""
 
     source_ip: Ip
-    results: Annotated[list[ConnectivityResult], Meta(max_length=MOST_RESULTS)]
+    results: list[ConnectivityResult]
+
+
+class PairResult(Struct, frozen=True, gc=False, omit_defaults=True, kw_only=True):
+    """A ConnectivityResult as the server reads it, thousands at a time: no more of it than it needs.
+
+    `port_status` is as it was written, still to be read as `Ports`: nearly all are written alike.
+    """
+
+    target_ip: Target
+    ping_status: Ping = ""
+    port_status: Annotated[Raw, Meta(extra_json_schema=_PORTS_SCHEMA)] = field(default_factory=_no_ports)
+    latency: LongDuration = ""
+    test_duration: LongDuration = ""
+    timestamp: Time | None = None
+    loss: Loss | None = None
+    sent: Count = 0
+    received: Count = 0
+    reason: Reason = ""
+
+
+class Report(Struct, frozen=True, gc=False):
+    """A SentReport as the server reads it."""
+
+    source_ip: Ip
+    results: Annotated[list[PairResult], Meta(max_length=MOST_RESULTS)]
 
 
 class ServiceReport(Struct, frozen=True, gc=False):
@@ -64,6 +101,14 @@ class ServiceReport(Struct, frozen=True, gc=False):
 
     source_ip: Ip
     result: ConnectivityResult
+
+
+class BadResult(ValueError):
+    """A result that breaks a rule; `field` is its path in the report."""
+
+    def __init__(self, reason: str, field: str):
+        super().__init__(reason)
+        self.field = field
 
 
 def print_duration(seconds: float) -> str:

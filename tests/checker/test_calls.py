@@ -6,10 +6,10 @@ from twisted.internet.defer import Deferred
 from twisted.trial.unittest import TestCase
 
 from k3net.checker.calls import TRIES, Server, ServerError
-from k3net.checker.wire import ConnectivityResult, Heartbeat, Report
+from k3net.checker.wire import ConnectivityResult, Heartbeat, SentReport
 
 BEAT = Heartbeat(node_ip="10.0.0.1", pod_ip="10.244.0.2", pod_name="agent-1", namespace="k3net", node_name="edge-1")
-REPORT = Report("10.0.0.1", [ConnectivityResult(target_ip="10.0.0.2", ping_status="reachable")])
+REPORT = SentReport("10.0.0.1", [ConnectivityResult(target_ip="10.0.0.2", ping_status="reachable")])
 
 
 class CallTests(TestCase):

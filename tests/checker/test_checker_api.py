@@ -136,7 +136,27 @@ class CheckerApiTests(TestCase):
                 {**REPORT, "results": [{**GO_RESULT, "ping_status": "x"}]},
                 "$.results[0].ping_status",
             ),
-            ("test-results/pods", {**REPORT, "results": [{**GO_RESULT, "latency": "soon"}]}, "results"),
+            ("test-results/pods", {**REPORT, "results": [{**GO_RESULT, "latency": "soon"}]}, "$.results[0].latency"),
+            (
+                "test-results/hosts",
+                {**REPORT, "results": [GO_RESULT, {**GO_RESULT, "test_duration": -1}]},
+                "$.results[1].test_duration",
+            ),
+            (
+                "test-results/hosts",
+                {**REPORT, "results": [GO_RESULT, {**GO_RESULT, "port_status": {"22": "filtered"}}]},
+                "$.results[1].port_status[...]",
+            ),
+            (
+                "test-results/hosts",
+                {**REPORT, "results": [{**GO_RESULT, "port_status": dict.fromkeys("abcdefghijklmnopq", "open")}]},
+                "$.results[0].port_status",
+            ),
+            (
+                "test-results/hosts",
+                {**REPORT, "results": [{**GO_RESULT, "port_status": 22}]},
+                "$.results[0].port_status",
+            ),
             ("test-results/service", {"source_ip": "10.0.0.1", "result": []}, "$.result"),
         ):
             answer = await self.ask(port, path, body)

@@ -4,13 +4,14 @@ from collections import OrderedDict
 from typing import Any
 
 import msgspec
+from checker.received import received
 from twisted.internet.defer import maybeDeferred, succeed
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from k3net.checker.exchange import _MOST_PENDING, MOST_BYTES, Exchange, Members, _lots, take
 from k3net.checker.server import CheckerServer
-from k3net.checker.wire import ConnectivityResult, Heartbeat, Report, ServiceReport
+from k3net.checker.wire import ConnectivityResult, Heartbeat, SentReport, ServiceReport
 
 BEAT = Heartbeat(node_ip="10.0.0.1", pod_ip="10.1.0.1", pod_name="agent-1")
 RESULT = ConnectivityResult(target_ip="10.0.0.2", ping_status="reachable", port_status={"22": "open"})
@@ -39,9 +40,9 @@ class ExchangeTests(SynchronousTestCase):
     def test_what_is_sent_is_taken_in_and_passed_on_to_nobody(self):
         pending = OrderedDict(
             {
-                ("hosts", "10.0.0.1"): msgspec.json.encode(Report("10.0.0.1", [RESULT])),
+                ("hosts", "10.0.0.1"): msgspec.json.encode(SentReport("10.0.0.1", [RESULT])),
                 ("heartbeats", "agent-1"): msgspec.json.encode(BEAT),
-                ("pods", "10.1.0.1"): msgspec.json.encode(Report("10.1.0.1", [RESULT])),
+                ("pods", "10.1.0.1"): msgspec.json.encode(SentReport("10.1.0.1", [RESULT])),
                 ("service", "10.1.0.1"): msgspec.json.encode(SERVICE),
             }
         )
@@ -62,7 +63,7 @@ class ExchangeTests(SynchronousTestCase):
     def test_one_word_that_cannot_be_taken_leaves_the_others(self):
         bad = ConnectivityResult(target_ip="x", test_duration="soon")
         nowhere = Heartbeat(node_ip="10.0.0.9", pod_ip="10.1.0.9.9", pod_name="agent-9")
-        said = Exchange("a", [nowhere], [Report("10.0.0.9", [bad]), Report("10.0.0.1", [RESULT])])
+        said = Exchange("a", [nowhere], [received("10.0.0.9", [bad]), received("10.0.0.1", [RESULT])])
         self.assertEqual(self.take(said)["refused"], 2)
         self.assertEqual(len(self.server.registry), 0)
         self.assertEqual([source for source, _ in self.server.rows("host")], ["10.0.0.1"])
@@ -86,7 +87,7 @@ class ExchangeTests(SynchronousTestCase):
         waiting.offer("heartbeats", "agent-1", BEAT)
         waiting.offer("heartbeats", "agent-1", BEAT)
         self.assertEqual(len(waiting._pending), 1)
-        long = Report("10.0.0.1", [ConnectivityResult(target_ip="x" * 250, reason="y" * 120)] * 10_000)
+        long = SentReport("10.0.0.1", [ConnectivityResult(target_ip="x" * 250, reason="y" * 120)] * 10_000)
         for i in range(20):
             waiting.offer("hosts", str(i), long)
         self.assertLessEqual(waiting._bytes, _MOST_PENDING)

@@ -4,23 +4,31 @@ import json
 from typing import Any
 
 import pytest
+from checker.received import received
 from hypothesis import given
 from hypothesis import strategies as st
 
+from k3net.checker.durations import Durations
 from k3net.checker.registry import CacheError, Client, Registry
 from k3net.checker.results import STALE, Results
-from k3net.checker.results_read import Durations, read
+from k3net.checker.results_read import Targets, read
 from k3net.checker.wire import ConnectivityResult, Heartbeat
 from k3net.model.matrix import Summary, mask_of
 
 
-def cluster(count: int = 3, **settings: Any) -> "tuple[Results, list[Client]]":
-    """Results for `count` agents on 10.0.0.0, 10.0.0.1, ... with pods on 10.1.0.0, ..."""
+def members(count: int) -> "tuple[Registry, list[Client]]":
+    """Agents on 10.0.0.0, 10.0.0.1, ... with pods on 10.1.0.0, ..."""
     registry = Registry(15.0)
-    clients = [
-        registry.beat(Heartbeat(node_ip=f"10.0.0.{i}", pod_ip=f"10.1.0.{i}", pod_name=f"agent-{i}"), 0.0, 0.0)[0]
-        for i in range(count)
-    ]
+    return registry, [joins(registry, i) for i in range(count)]
+
+
+def joins(registry: Registry, i: int) -> Client:
+    beat = Heartbeat(node_ip=f"10.0.0.{i}", pod_ip=f"10.1.0.{i}", pod_name=f"agent-{i}")
+    return registry.beat(beat, 0.0, 0.0)[0]
+
+
+def cluster(count: int = 3, **settings: Any) -> "tuple[Results, list[Client]]":
+    registry, clients = members(count)
     return Results(registry, **settings), clients
 
 
@@ -32,13 +40,19 @@ def result(target: "int | str", ping: str = "reachable", port: str = "open", **m
     )
 
 
+def take(
+    results: Results, client: Client, layer: str, address: str, told: "list[ConnectivityResult]", now: float
+) -> None:
+    results.take(client, layer, address, received(address, told).results, now)
+
+
 def shown(results: Results, layer: str = "host") -> "dict[str, Any]":
     return {source: json.loads(cells) for source, cells in results.rows(layer)}
 
 
 def test_a_cell_has_the_fields_of_the_contract_and_ours_beside_them() -> None:
     results, [a, *_] = cluster()
-    results.take(a, "host", "10.0.0.0", [result(1, latency=520_000, loss=0.5, reason="slow", test_duration="")], 0.0)
+    take(results, a, "host", "10.0.0.0", [result(1, latency=520_000, loss=0.5, reason="slow", test_duration="")], 0.0)
     assert shown(results) == {
         "10.0.0.0": {
             "10.0.0.1": {
@@ -62,7 +76,7 @@ def test_success_is_reachable_and_open_and_what_was_not_measured_is_no_test() ->
         result(4, "", ""),
         result(0, "", "open"),
     ]
-    results.take(a, "host", "10.0.0.0", told, 0.0)
+    take(results, a, "host", "10.0.0.0", told, 0.0)
     assert results.summary("host") == Summary(tests=4, failed=2, seconds=pytest.approx(0.004))
     [(client, counts)] = results.counts("host")
     assert (client, counts.ok, counts.failed, counts.not_measured) == (a, 2, 2, 1)
@@ -76,7 +90,7 @@ def test_round_trips_are_those_of_successes_only() -> None:
         result(2, "unreachable", "closed", latency="900ms"),
         result("10.9.9.9", latency="2s"),
     ]
-    results.take(a, "host", "10.0.0.0", told, 0.0)
+    take(results, a, "host", "10.0.0.0", told, 0.0)
     rtt = results.rtt["host"]
     assert (sum(rtt.buckets), rtt.buckets[2], rtt.buckets[-1]) == (2, 1, 1)
     assert rtt.seconds == pytest.approx(2.0003)
@@ -84,25 +98,69 @@ def test_round_trips_are_those_of_successes_only() -> None:
 
 def test_packets_are_counted_and_a_lossy_pair_is_remembered() -> None:
     results, [a, b, _] = cluster()
-    results.take(a, "host", "10.0.0.0", [result(1, sent=3, received=2, loss=1 / 3), result(2, sent=3, received=3)], 0.0)
+    take(
+        results, a, "host", "10.0.0.0", [result(1, sent=3, received=2, loss=1 / 3), result(2, sent=3, received=3)], 0.0
+    )
     [(_, counts)] = results.counts("host")
     assert (counts.sent, counts.received) == (6, 5)
     row = results.row(a, "host")
     assert row is not None
     assert row.marks().loss == {}
-    results.take(a, "host", "10.0.0.0", [result(1, sent=3, received=2, loss=1 / 3)], 1.0)
+    take(results, a, "host", "10.0.0.0", [result(1, sent=3, received=2, loss=1 / 3)], 1.0)
     assert row.marks().loss == {b.bit: (6, 2)}
+
+
+def test_loss_is_what_was_told_or_else_what_is_between_sent_and_received() -> None:
+    results, [a, *_] = cluster(4)
+    told = [result(1, sent=4, received=3), result(2, sent=4, received=4), result(3, "unreachable", sent=3, received=0)]
+    take(results, a, "host", "10.0.0.0", [*told, result("10.9.9.9", loss=0.1)], 0.0)
+    assert {target: cell.get("loss") for target, cell in shown(results)["10.0.0.0"].items()} == {
+        "10.0.0.1": 0.25,
+        "10.0.0.2": None,
+        "10.0.0.3": 1.0,
+        "10.9.9.9": 0.1,
+    }
+
+
+def test_the_same_targets_are_others_once_an_agent_came_or_went() -> None:
+    registry, [a, b] = members(2)
+    results = Results(registry)
+
+    def targets_at(now: float) -> int:
+        take(results, a, "host", "10.0.0.0", [result(1), result(2)], now)
+        row = results.row(a, "host")
+        assert row is not None
+        assert results.summary("host").tests == 2
+        return row.targets
+
+    assert targets_at(0.0) == 1 << b.bit
+    c = joins(registry, 2)
+    assert targets_at(1.0) == 1 << b.bit | 1 << c.bit
+    results.drop(registry.goodbye(Heartbeat(node_ip="10.0.0.1", pod_ip="10.1.0.1", pod_name="agent-1")))
+    assert targets_at(2.0) == 1 << c.bit
+    again = joins(registry, 1)
+    assert targets_at(3.0) == 1 << again.bit | 1 << c.bit
+
+
+def test_durations_are_as_good_as_ever_when_too_many_were_remembered() -> None:
+    results, [a, *_] = cluster()
+    for start in range(0, 200_000, 10_000):
+        told = [result(f"x{i}", test_duration=f"{start + i}ns", latency="3ns") for i in range(10_000)]
+        take(results, a, "host", "10.0.0.0", told, 0.0)
+    assert results.summary("host").seconds == pytest.approx(sum(range(190_000, 200_000)) / 1e9)
+    assert results.rtt["host"].seconds == pytest.approx(200_000 * 3e-9)
+    assert len(results._durations.seconds) <= 1 << 16
 
 
 def test_a_target_tested_in_turn_keeps_its_cell_until_it_is_tested_again() -> None:
     results, [a, *_] = cluster()
-    results.take(a, "host", "10.0.0.0", [result(1, "unreachable", "closed"), result("10.9.9.9")], 0.0)
-    results.take(a, "host", "10.0.0.0", [result(2)], 60.0)
+    take(results, a, "host", "10.0.0.0", [result(1, "unreachable", "closed"), result("10.9.9.9")], 0.0)
+    take(results, a, "host", "10.0.0.0", [result(2)], 60.0)
     assert {target: cell["ping"] for target, cell in shown(results)["10.0.0.0"].items()} == {
         "10.0.0.1": "unreachable",
         "10.0.0.2": "reachable",
     }
-    results.take(a, "host", "10.0.0.0", [result(1)], 120.0)
+    take(results, a, "host", "10.0.0.0", [result(1)], 120.0)
     assert results.summary("host") == Summary(tests=2, failed=0, seconds=pytest.approx(0.002))
     results.lapse(60.0 + STALE + 1)
     assert results.summary("host").tests == 1
@@ -111,7 +169,7 @@ def test_a_target_tested_in_turn_keeps_its_cell_until_it_is_tested_again() -> No
 def test_who_is_gone_takes_its_results_along_and_those_about_it() -> None:
     results, [a, b, c] = cluster()
     for source, others in ((a, (1, 2)), (b, (0, 2)), (c, (0, 1))):
-        results.take(source, "host", source.node_ip, [result(target, "unreachable") for target in others], 0.0)
+        take(results, source, "host", source.node_ip, [result(target, "unreachable") for target in others], 0.0)
     results.take_service(c, c.pod_ip, result("web"))
     results.drop([c])
     assert results.summary("host") == Summary(tests=2, failed=2, seconds=pytest.approx(0.002))
@@ -124,8 +182,8 @@ def test_who_is_gone_takes_its_results_along_and_those_about_it() -> None:
 
 def test_coverage_is_the_share_of_ordered_pairs_that_have_a_result() -> None:
     results, [a, b, _] = cluster()
-    results.take(a, "host", a.node_ip, [result(0), result(1), result(2)], 7.0)
-    results.take(b, "host", b.node_ip, [result(0)], 9.0)
+    take(results, a, "host", a.node_ip, [result(0), result(1), result(2)], 7.0)
+    take(results, b, "host", b.node_ip, [result(0)], 9.0)
     assert results.coverage("host") == (pytest.approx(3 / 6), 7.0)
     assert results.coverage("pod") == (0.0, None)
 
@@ -158,19 +216,19 @@ def test_a_go_client_whose_name_does_not_resolve_says_so_without_a_port_and_its_
 
 def test_there_is_an_end_to_results() -> None:
     results, [a, b, _] = cluster(most_bytes=250)
-    results.take(a, "host", a.node_ip, [result(1), result(2)], 0.0)
+    take(results, a, "host", a.node_ip, [result(1), result(2)], 0.0)
     with pytest.raises(CacheError, match="no room"):
-        results.take(b, "host", b.node_ip, [result(0), result(2)], 0.0)
-    results.take(a, "host", a.node_ip, [result(0), result(1), result(2)], 1.0)
+        take(results, b, "host", b.node_ip, [result(0), result(2)], 0.0)
+    take(results, a, "host", a.node_ip, [result(0), result(1), result(2)], 1.0)
     assert 0 < results.bytes <= 250
 
 
 def test_a_duration_that_is_none_changes_nothing() -> None:
     results, [a, *_] = cluster()
-    results.take(a, "host", a.node_ip, [result(1)], 0.0)
+    take(results, a, "host", a.node_ip, [result(1)], 0.0)
     before = shown(results), results.summary("host"), results.bytes
     with pytest.raises(ValueError, match="expected a duration"):
-        results.take(a, "host", a.node_ip, [result(2, test_duration="soon")], 1.0)
+        take(results, a, "host", a.node_ip, [result(2, test_duration="soon")], 1.0)
     assert (shown(results), results.summary("host"), results.bytes) == before
 
 
@@ -189,8 +247,10 @@ TOLD = st.builds(
 
 @given(st.lists(TOLD, max_size=8, unique_by=lambda one: one.target_ip))
 def test_many_at_a_time_is_the_same_as_one_by_one(told: "list[ConnectivityResult]") -> None:
-    bits = {f"10.0.0.{i}": i for i in range(4)}
-    cells, found, counts, rtt = read(told, bits, 4, Durations())
+    registry, _ = members(4)
+    bits = registry.bits["host"]
+    pairs = received("10.0.0.0", told).results
+    cells, found, counts, rtt = read(pairs, registry, "host", Targets(), Durations())
     ports = {one.target_ip: next(iter(one.port_status.values()), "") for one in told}
     measured = [one for one in told if one.ping_status or ports[one.target_ip]]
     failed = [one for one in measured if one.ping_status == "unreachable" or ports[one.target_ip] == "closed"]

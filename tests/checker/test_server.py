@@ -3,6 +3,7 @@
 from typing import Any
 
 import msgspec
+from checker.received import received
 from prometheus_client import CollectorRegistry, generate_latest
 from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.task import Clock
@@ -22,7 +23,7 @@ def beat(i: int, pod: str = "") -> Heartbeat:
 
 
 def report(source: int, others: "list[int]", down: "tuple[int, ...]" = ()) -> Report:
-    return Report(
+    return received(
         f"10.0.0.{source}",
         [
             ConnectivityResult(
@@ -179,7 +180,7 @@ class ServerTests(SynchronousTestCase):
         for i in (1, 2):
             self.server.heartbeat(Heartbeat(f"FD00:0::{i}", f"fd01::0:{i}", f"agent-{i}"))
         found = ConnectivityResult(target_ip="fd00::2", ping_status="reachable", port_status={"22": "open"})
-        self.server.report("hosts", Report("fd00:0:0::1", [found]))
+        self.server.report("hosts", received("fd00:0:0::1", [found]))
         self.assertEqual(self.server.addresses("host"), ["fd00::1", "fd00::2"])
         self.assertEqual(self.server.addresses("pod"), ["fd01::1", "fd01::2"])
         self.assertEqual([source for source, _ in self.server.rows("host")], ["fd00::1"])
@@ -237,7 +238,7 @@ class ServerTests(SynchronousTestCase):
 
     def test_a_duration_that_is_none_is_an_invalid_request(self):
         bad = ConnectivityResult(target_ip="web", test_duration="soon")
-        error = self.assertRaises(InvalidRequest, self.server.report, "hosts", Report("10.0.0.1", [bad]))
+        error = self.assertRaises(InvalidRequest, self.server.report, "hosts", received("10.0.0.1", [bad]))
         self.assertIn("expected a duration", str(error))
         self.assertRaises(InvalidRequest, self.server.service_report, ServiceReport("10.0.0.1", bad))
 

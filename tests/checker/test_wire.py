@@ -57,7 +57,7 @@ def test_what_is_no_duration_is_refused(raw: "str | int") -> None:
 def test_a_result_of_the_go_client_is_read() -> None:
     body = json.dumps({"source_ip": "10.244.1.5", "results": [GO_RESULT], "more": 1}).encode()
     [result] = msgspec.json.decode(body, type=Report).results
-    assert (result.ping_status, result.port_status, result.latency) == ("reachable", {"22": "open"}, 520_000)
+    assert (result.ping_status, bytes(result.port_status), result.latency) == ("reachable", b'{"22": "open"}', 520_000)
 
 
 def test_what_was_not_measured_is_left_out_when_written() -> None:
@@ -69,8 +69,6 @@ def test_what_was_not_measured_is_left_out_when_written() -> None:
     ("field", "value"),
     [
         ("ping_status", "maybe"),
-        ("port_status", {"22": "filtered"}),
-        ("port_status", {str(port): "open" for port in range(17)}),
         ("target_ip", ""),
         ("loss", 1.5),
         ("timestamp", "yesterday"),
