@@ -2,7 +2,8 @@
 
 from collections.abc import Iterator, Sequence
 
-from k3net.checker.registry import SILENT_FOR, Client, Registry
+from k3net.checker.client import Client
+from k3net.checker.registry import SILENT_FOR, Registry
 from k3net.checker.results import Results
 from k3net.checker.snapshot import Known, KnownRow
 from k3net.model.matrix import Row

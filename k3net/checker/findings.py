@@ -7,7 +7,8 @@ from msgspec.structs import replace
 from k3net.checker.wire import ConnectivityResult, Ping, print_duration
 from k3net.model.result import ProbeResult
 
-_ANSWERED = ("", "refused")
+_REFUSED = "refused"
+_ANSWERED = ("", _REFUSED)
 _PING_STATUS: "dict[bool | None, Ping]" = {True: "reachable", False: "unreachable", None: ""}
 
 
@@ -17,12 +18,12 @@ def connectivity(
     """One test of a target by ICMP and TCP; None when neither could be measured, which is never "down".
 
     `took` is in seconds, `at` when it ended. Where ICMP could not be measured, a port that answered, be it with a
-    refusal, shows that the target is reachable.
+    refusal, shows that the target is reachable; where ICMP got no answer, a refusal does.
     """
     if ping.ok is None and tcp.ok is None:
         return None
     reached = ping.ok
-    if reached is None and tcp.reason in _ANSWERED:
+    if (reached is None and tcp.reason in _ANSWERED) or (not ping.received and tcp.reason == _REFUSED):
         reached = True
     icmp = "" if ping.ok else f"icmp: {ping.reason}"
     closed = "" if tcp.ok else f"tcp: {tcp.reason}"

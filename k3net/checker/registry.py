@@ -3,8 +3,9 @@
 import heapq
 from collections import OrderedDict
 from collections.abc import Iterator
-from dataclasses import dataclass
 
+from k3net.checker.client import Client
+from k3net.checker.pods import Pods
 from k3net.checker.wire import Heartbeat
 from k3net.errors import RequestError
 
@@ -20,35 +21,6 @@ class CacheError(RequestError):
     """There is no room for what was sent."""
 
 
-@dataclass(slots=True, eq=False)
-class Client:
-    """An agent: `version` counts its heartbeats, `heard` is monotonic, `last_heartbeat` the time of day.
-
-    A stranger has reported and sent no heartbeat yet: it has an address, and neither bit nor version. A silent one
-    said no goodbye and is no client any more, but keeps its bit for what others find of it.
-    """
-
-    name: str
-    node_ip: str
-    pod_ip: str
-    pod_name: str = ""
-    namespace: str = ""
-    bit: int = -1
-    version: int = 0
-    heard: float = 0.0
-    last_heartbeat: float = 0.0
-    told_at: float = float("-inf")
-    silent: bool = False
-
-    @property
-    def stranger(self) -> bool:
-        return not self.version
-
-    def address(self, layer: str) -> str:
-        """Its own as a target in this layer."""
-        return self.node_ip if layer == "host" else self.pod_ip
-
-
 class Registry:
     """Clients that were heard within `expiry` seconds. `expire(now)` is called before anything is asked."""
 
@@ -57,7 +29,7 @@ class Registry:
         self._most = most
         self._heard: OrderedDict[Client, None] = OrderedDict()
         self._at: dict[str, dict[str, list[Client]]] = {place: {} for place in _PLACES}
-        self._by_pod: dict[tuple[str, str], Client] = {}
+        self.pods = Pods(expiry)
         self._strangers: dict[str, Client] = {}
         self._silent: dict[Client, None] = {}
         self._names: dict[str, Client] = {}
@@ -71,7 +43,7 @@ class Registry:
 
     def __len__(self) -> int:
         """How many have a heartbeat."""
-        return len(self._by_pod)
+        return len(self.pods)
 
     def __contains__(self, client: Client) -> bool:
         """Whether its bit is still its own."""
@@ -101,20 +73,20 @@ class Registry:
         The same addresses are the same client, begun anew when the pod is another.
         """
         client = self._same_place(said.node_ip, said.pod_ip)
-        replaced = []
         pod = (said.namespace, said.pod_name)
-        other = self._by_pod.get(pod)
-        if other is not None and other is not client:
-            self._remove(other)
-            replaced.append(other)
-        if client is None:
-            client, gone = self._newcomer(said)
-            replaced += gone
-        elif (client.namespace, client.pod_name) != pod:
-            del self._by_pod[client.namespace, client.pod_name]
-            client.namespace, client.pod_name = pod
-            client.version = 0
-        self._by_pod[pod] = client
+        replaced: list[Client] = []
+        if client is None or (client.namespace, client.pod_name) != pod:
+            replaced = self.pods.moved(said, now)
+            for other in replaced:
+                self._remove(other)
+            if client is None:
+                client, gone = self._newcomer(said)
+                replaced += gone
+            else:
+                self.pods.remove(client)
+                client.namespace, client.pod_name = pod
+                client.version = 0
+            self.pods.add(client)
         self._rename(client, said.node_name)
         client.version += 1
         client.heard, client.last_heartbeat = now, wall
@@ -133,7 +105,7 @@ class Registry:
         if known is not None and not silent:
             return known, []
         places = (said.node_ip, said.pod_ip)
-        taken = (said.namespace, said.pod_name) in self._by_pod or len(self) >= self._most
+        taken = bool(self.pods.named(said)) or len(self) >= self._most
         if silent:
             taken |= any(ip in self._at["host"] or ip in self._at["pod"] or ip in self._strangers for ip in places)
             taken |= said.node_name in self._names
@@ -162,11 +134,10 @@ class Registry:
 
     def goodbye(self, said: Heartbeat) -> "list[Client]":
         """Forget who says so, and who they were."""
-        client = self._by_pod.get((said.namespace, said.pod_name))
-        if client is None or (client.node_ip, client.pod_ip) != (said.node_ip, said.pod_ip):
-            return []
-        self._remove(client)
-        return [client]
+        gone = [c for c in self.pods.named(said) if (c.node_ip, c.pod_ip) == (said.node_ip, said.pod_ip)]
+        for client in gone:
+            self._remove(client)
+        return gone
 
     def expire(self, now: float) -> "tuple[list[Client], list[Client]]":
         """Those that just fell silent, and those that are forgotten: strangers, replaced ones, and long silent ones."""
@@ -195,7 +166,7 @@ class Registry:
 
     def elsewhere(self, said: Heartbeat) -> "list[Client]":
         """Who has the name of its pod or of its node, on another host; the silent too."""
-        known = (self._by_pod.get((said.namespace, said.pod_name)), self._names.get(said.node_name))
+        known = [*self.pods.named(said), self._names.get(said.node_name)]
         return [client for client in known if client is not None and client.node_ip != said.node_ip]
 
     def _same_place(self, node_ip: str, pod_ip: str) -> "Client | None":
@@ -249,7 +220,7 @@ class Registry:
         if client.stranger:
             self._strangers.pop(client.node_ip, None)
             return
-        del self._by_pod[client.namespace, client.pod_name]
+        self.pods.remove(client)
         for place in _PLACES:
             address = client.address(place)
             here = self._at[place][address]

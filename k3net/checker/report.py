@@ -9,6 +9,7 @@ from k3net.checker.server import CheckerServer
 from k3net.checker.wire import print_duration
 from k3net.model import rfc3339
 from k3net.model.matrix import Summary
+from k3net.model.percent import rounded_percent
 from k3net.model.verdict import LAYERS, state
 from k3net.services import Periodic
 
@@ -63,7 +64,7 @@ def summary(of: Summary) -> "dict[str, Any]":
         "total_tests": of.tests,
         "successful_tests": of.tests - of.failed,
         "failed_tests": of.failed,
-        "success_rate": round(of.success_rate, 2),
+        "success_rate": rounded_percent(of.success_rate / 100, 2),
         "avg_test_duration": print_duration(of.average),
         "total_test_duration": print_duration(of.seconds),
     }

@@ -8,8 +8,9 @@ from typing import Any
 import msgspec
 from msgspec import Raw
 
+from k3net.checker.client import Client
 from k3net.checker.durations import Durations, in_text
-from k3net.checker.registry import CacheError, Client, Registry
+from k3net.checker.registry import CacheError, Registry
 from k3net.checker.results_read import Cell, Counts, Rtt, Targets, ports_of, read
 from k3net.checker.wire import ConnectivityResult, PairResult, read_duration
 from k3net.model.matrix import Row, Summary, Total, mask_of

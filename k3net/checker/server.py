@@ -1,7 +1,8 @@
 """The checker's server: what the agents say goes in, what it comes to comes out."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from ipaddress import ip_address
+from itertools import islice
 from typing import Any
 
 from msgspec.structs import replace
@@ -21,6 +22,7 @@ _SWEEP = 1.0
 _SHORTEST_REST = 1.0
 _RESTS = 4.0
 _MOST_LINES = 20
+_MOST_NAMED = 5
 _LAYER_OF = {"hosts": "host", "pods": "pod"}
 
 
@@ -120,6 +122,14 @@ class CheckerServer(Periodic):
             raise InvalidRequest(str(error), "$.result") from None
         if not forwarded:
             self._accepted("service", report.source_ip, report)
+
+    @property
+    def alarms(self) -> "Iterator[str]":
+        """What an operator should know of the agents."""
+        for (namespace, pod), clients in islice(self.registry.pods.shared(), _MOST_LINES):
+            name = f"{namespace}/{pod}" if namespace else pod
+            hosts = ", ".join(sorted(client.node_ip for client in clients)[:_MOST_NAMED])
+            yield f"checker: {len(clients)} agents have the same pod name, {name!r}: on {hosts}"
 
     def addresses(self, layer: str) -> "list[str]":
         """Of the agents that live, sorted."""

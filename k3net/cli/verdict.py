@@ -8,6 +8,7 @@ from k3net.cli.client import Client, add_options
 from k3net.cli.shapes import number, objects_at
 from k3net.cli.table import Column, Row, Table
 from k3net.cli.text import cell, escaped, json_text, yaml_text
+from k3net.model.percent import rounded_percent
 
 _PATH = "/api/v1/verdicts"
 _STYLES = {"unknown": "yellow", "scattered": "yellow", "partial": "yellow", "loss": "yellow"}
@@ -84,9 +85,9 @@ def wide_row(verdict: Mapping[str, Any]) -> Row:
 
 
 def percent(share: Any) -> str:
-    """A share from 0 to 1 as `98.5%`."""
+    """A share from 0 to 1 as `98.5%`, and as 0 or 100 only when it is that."""
     found = number(share)
-    return "-" if found is None else f"{round(100 * found, 1):g}%"
+    return "-" if found is None else f"{rounded_percent(found, 1):g}%"
 
 
 def _layer(verdict: Mapping[str, Any]) -> str:

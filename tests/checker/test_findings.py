@@ -63,6 +63,16 @@ def test_where_icmp_may_not_be_sent_silence_of_a_port_does_not_make_the_target_u
     assert (found.ping_status, found.port_status) == ("", {"22": "closed"})
 
 
+@pytest.mark.parametrize(
+    ("why", "answered", "word"),
+    [("refused", 0, "reachable"), ("refused", 1, "unreachable"), ("timeout", 0, "unreachable")],
+)
+def test_who_refuses_is_there_though_no_echo_came_back(why, answered, word):
+    found = found_of(ping(False, "timeout", received=answered), tcp(False, why))
+    assert (found.ping_status, found.port_status) == (word, {"22": "closed"})
+    assert found.reason == f"icmp: timeout; tcp: {why}"
+
+
 def test_a_port_that_could_not_be_tried_is_left_out():
     assert found_of(ping(True), tcp(None, "local fault: too many open files")).port_status == {}
 

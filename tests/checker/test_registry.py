@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from k3net.checker.registry import MOST_STRANGERS, SILENT_FOR, CacheError, Client, Registry
+from k3net.checker.client import Client
+from k3net.checker.registry import MOST_STRANGERS, SILENT_FOR, CacheError, Registry
 from k3net.checker.wire import Heartbeat
 
 
@@ -90,6 +91,28 @@ def test_a_pod_that_moved_is_no_longer_where_it_was() -> None:
     new, replaced = registry.beat(beat(2, "agent"), 1.0, 1.0)
     assert replaced == [old]
     assert (registry.addresses("pod"), new.version) == (["10.1.0.2"], 1)
+
+
+def test_two_agents_that_both_go_on_saying_one_name_are_two() -> None:
+    registry = Registry(15.0)
+    places = [beat(i, "agent", f"n{i}") for i in range(3)]
+    for now in range(0, 30, 5):
+        for said in places:
+            registry.expire(float(now))
+            registry.beat(said, float(now), 0.0)
+    assert registry.addresses("host") == ["10.0.0.0", "10.0.0.1", "10.0.0.2"]
+    assert {client.name: client.version for client in registry} == {"n0": 5, "n1": 5, "n2": 6}
+    [(name, clients)] = registry.pods.shared()
+    assert (name, {client.node_ip for client in clients}) == (("lab", "agent"), set(registry.addresses("host")))
+    assert [client.node_ip for client in registry.goodbye(places[1])] == ["10.0.0.1"]
+    assert len(registry) == 2
+
+
+def test_a_pod_that_moves_again_and_again_is_one() -> None:
+    registry = Registry(15.0)
+    for now, host in enumerate((1, 2, 1, 2)):
+        registry.beat(beat(host, "agent"), 20.0 * now, 0.0)
+        assert registry.addresses("host") == [f"10.0.0.{host}"]
 
 
 def test_two_agents_on_one_host_are_one_host_and_two_pods() -> None:

@@ -8,8 +8,9 @@ from checker.received import received
 from hypothesis import given
 from hypothesis import strategies as st
 
+from k3net.checker.client import Client
 from k3net.checker.durations import Durations
-from k3net.checker.registry import CacheError, Client, Registry
+from k3net.checker.registry import CacheError, Registry
 from k3net.checker.results import STALE, Results
 from k3net.checker.results_read import Targets, read
 from k3net.checker.wire import ConnectivityResult, Heartbeat

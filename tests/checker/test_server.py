@@ -236,6 +236,18 @@ class ServerTests(SynchronousTestCase):
         self.run_work()
         self.assertEqual(self.successResultOf(again), ())
 
+    def test_agents_that_share_a_name_are_an_alarm(self):
+        for _ in range(3):
+            for i in (1, 2):
+                self.server.heartbeat(beat(i, "agent"))
+        self.assertEqual(
+            list(self.server.alarms),
+            ["checker: 2 agents have the same pod name, 'lab/agent': on 10.0.0.1, 10.0.0.2"],
+        )
+        self.clock.advance(20.0)
+        self.assertEqual(self.server.clients(), [])
+        self.assertEqual(list(self.server.alarms), [])
+
     def test_a_duration_that_is_none_is_an_invalid_request(self):
         bad = ConnectivityResult(target_ip="web", test_duration="soon")
         error = self.assertRaises(InvalidRequest, self.server.report, "hosts", received("10.0.0.1", [bad]))

@@ -8,7 +8,7 @@ import yaml
 from fixture_api import FixtureApi, k3net
 
 from k3net.cli.report import head, row
-from k3net.cli.verdict import concerns, wide_row
+from k3net.cli.verdict import concerns, percent, wide_row
 from k3net.model.verdict import Picture, Verdict, verdicts
 
 LINKS = Verdict("link", "host", "2 links are down", links=(("a", "b"), ("c", "d")), share=0.98765, tests=16)
@@ -65,6 +65,14 @@ def test_json_and_yaml_are_the_whole_answer(form: str, read: Any) -> None:
 @pytest.mark.parametrize("odd", [{}, {"nodes": 1, "links": [1, ["a", 2]], "sets": {}, "share": "x", "tests": -1}])
 def test_a_verdict_of_any_shape_can_be_shown(odd: Any) -> None:
     assert all(isinstance(each, str) and each for each in wide_row(odd))
+
+
+@pytest.mark.parametrize(
+    ("share", "text"),
+    [(0, "0%"), (1e-9, "0.1%"), (0.955, "95.5%"), (0.99999, "99.9%"), (1, "100%"), (1.0, "100%"), ("x", "-")],
+)
+def test_nothing_looks_like_all_or_nothing_that_is_not(share: Any, text: str) -> None:
+    assert percent(share) == text
 
 
 SUMMARY = {

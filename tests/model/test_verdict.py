@@ -326,6 +326,7 @@ def test_long_lists_are_cut_and_shares_are_never_rounded_to_all_or_nothing():
     assert listed(["a", "b"]) == "a and b"
     assert listed(list("abcdefg")) == "a, b, c, d and 3 more"
     assert [percent(share) for share in (0, 0.004, 0.2, 0.996, 1)] == ["0 %", "0.4 %", "20 %", "99.6 %", "100 %"]
+    assert [percent(share) for share in (1e-6, 0.9999999)] == ["0.1 %", "99.9 %"]
     assert len(KINDS) == len({*KINDS})
 
 

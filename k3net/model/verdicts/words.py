@@ -2,6 +2,8 @@
 
 from collections.abc import Sequence
 
+from k3net.model.percent import rounded_percent
+
 _MOST_NAMES = 5
 _MOST_SETS = 4
 
@@ -15,8 +17,8 @@ def listed(names: Sequence[str], most: int = _MOST_NAMES) -> str:
 
 def percent(share: float) -> str:
     """`20 %`, `0.4 %`; never 0 or 100 of what is not."""
-    rounded = round(100 * share)
-    return f"{100 * share:.1f} %" if rounded == 0 < share or (rounded == 100 and share < 1) else f"{rounded} %"
+    digits = 1 if round(100 * share) in (0, 100) else 0
+    return f"{rounded_percent(share, digits):g} %"
 
 
 class Words:
