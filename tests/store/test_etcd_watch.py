@@ -48,9 +48,11 @@ class Watched:
 
     async def quiet(self) -> None:
         """No hint is on its way any more."""
-        while self.seen != self.hints:
+        while True:
             self.seen = self.hints
-            await deferLater(reactor, 0.1)
+            await deferLater(reactor, 0.2)
+            if self.seen == self.hints:
+                return
 
     async def __aenter__(self) -> "Watched":
         self.watch.startService()
@@ -83,6 +85,7 @@ async def test_each_change_is_a_hint_and_a_receipt_or_a_node_is_none(server, sto
         before = watched.hints
         store.write_cluster(DeleteCluster(changed, 1.0))
         await watched.more()
+        await watched.quiet()
         assert watched.hints == before + 1
 
 

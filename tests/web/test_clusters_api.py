@@ -196,7 +196,11 @@ class InstanceTests(ClustersTests):
         for part in ("api", INTERNAL_NAME):
             live = await self.ask("GET", "/health/live", token=None, part=part)
             self.assertEqual((live.status, live.json["instance"]), (200, self.daemon.instance))
-            self.assertEqual((await self.ask("GET", "/health/ready", token=None, part=part)).status, 200)
+            end = time.monotonic() + 10
+            while (ready := await self.ask("GET", "/health/ready", token=None, part=part)).status == 503:
+                self.assertLess(time.monotonic(), end, ready.json)
+                await deferLater(reactor, 0.02)
+            self.assertEqual(ready.status, 200)
 
     async def test_the_port_for_instances_is_in_info(self):
         info = (await self.ask("GET", "/info", token=None, part="listen")).json
