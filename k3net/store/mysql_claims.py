@@ -13,7 +13,6 @@ from k3net.store.mysql_server import Server, Session
 
 T = TypeVar("T")
 
-_NO_TABLE = 1146
 _TRIES = 5
 _TABLE = """create table if not exists k3net_pod_cidrs (
     subnet varchar(50) not null primary key,
@@ -49,14 +48,11 @@ class MysqlClaims:
         self._asked_of_claims(lambda session: session.change(_CHANGE, values))
 
     def _asked_of_claims(self, work: Callable[[Session], T]) -> T:
-        with self._server.call():
-            try:
-                return self._server.transaction(work)
-            except Fault as fault:
-                if fault.number != _NO_TABLE:
-                    raise
-            self._server.unit(lambda session: session.change(_TABLE))
-            return self._server.transaction(work)
+        return self._server.ask(lambda server: server.transaction(work), _make)
+
+
+def _make(session: Session) -> None:
+    session.change(_TABLE)
 
 
 def _claimed(session: Session, wanted: Claim, instead_of: str) -> Claim:

@@ -28,7 +28,6 @@ from k3net.store.mysql_server import Server, Session
 
 T = TypeVar("T")
 
-_NO_TABLE = 1146
 _TABLES = (
     """create table if not exists k3net_clusters (
     name varchar(253) not null primary key,
@@ -112,14 +111,7 @@ class MysqlClusters:
         self._asked(lambda server: server.transaction(add))
 
     def _asked(self, work: Callable[[Server], T]) -> T:
-        with self._server.call():
-            try:
-                return work(self._server)
-            except Fault as fault:
-                if fault.number != _NO_TABLE:
-                    raise
-            self._server.unit(_make)
-            return work(self._server)
+        return self._server.ask(work, _make)
 
 
 def _make(session: Session) -> None:

@@ -3,6 +3,7 @@
 import ssl
 
 _DUPLICATE = {1062}
+_NO_TABLE = {1146}
 _DEADLOCK = {1213}
 _LOCKED = {1205}
 _LOST = {1053, 1152, 1158, 1159, 1160, 1161, 1317, 1927, 2006, 2013, 2055, 3169, 4031}
@@ -60,6 +61,10 @@ class Fault(Exception):
     @property
     def duplicate(self) -> bool:
         return self.number in _DUPLICATE
+
+    @property
+    def no_table(self) -> bool:
+        return self.number in _NO_TABLE
 
     @property
     def deadlock(self) -> bool:

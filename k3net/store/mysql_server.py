@@ -115,6 +115,17 @@ class Server:
         finally:
             timer.cancel()
 
+    def ask(self, work: "Callable[[Server], T]", make: Callable[[Session], None]) -> T:
+        """The result of `work(self)`, a call; where its tables are missing `make(session)` makes them first."""
+        with self.call():
+            try:
+                return work(self)
+            except Fault as fault:
+                if not fault.no_table:
+                    raise
+            self.unit(make)
+            return work(self)
+
     def unit(self, work: Callable[[Session], T]) -> T:
         """`work(session)`; once more when the connection, idle till now, turns out to be lost.
 

@@ -21,7 +21,6 @@ from k3net.store.snapshots import (
 
 T = TypeVar("T")
 
-_NO_TABLE = 1146
 _TABLE = """create table if not exists k3net_snapshots (
     slot tinyint unsigned not null,
     part smallint unsigned not null,
@@ -72,14 +71,11 @@ class MysqlSnapshots:
         return b"".join(bytes(found[part]) for part in sorted(found))
 
     def _asked_of_snapshots(self, work: Callable[[Session], T]) -> T:
-        with self._server.call():
-            try:
-                return self._server.transaction(work)
-            except Fault as fault:
-                if fault.number != _NO_TABLE:
-                    raise
-            self._server.unit(lambda session: session.change(_TABLE))
-            return self._server.transaction(work)
+        return self._server.ask(lambda server: server.transaction(work), _make)
+
+
+def _make(session: Session) -> None:
+    session.change(_TABLE)
 
 
 def _slots(session: Session) -> _Slots:

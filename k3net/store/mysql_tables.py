@@ -81,7 +81,7 @@ def identity(session: Session) -> str:
     try:
         found = session.rows(_IDENTITY)
     except Fault as fault:
-        if fault.number != 1146:
+        if not fault.no_table:
             raise
         session.change(_META)
         found = []
