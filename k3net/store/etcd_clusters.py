@@ -3,7 +3,9 @@
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
+from random import uniform
 from threading import Event
+from time import sleep
 from typing import Any
 
 from zope.interface import implementer
@@ -30,7 +32,7 @@ from k3net.store.etcd_rpc import TooLarge, Wire, rpc
 ROOT = b"/k3net/clusters/"
 _RECORD, _SEALED, _DELETED, _RECEIPTS = ROOT + b"record/", ROOT + b"sealed/", ROOT + b"deleted/", ROOT + b"receipts/"
 _FORGOTTEN = ROOT + b"forgotten"
-_TRIES = 5
+_TRIES = 8
 _FORGET_AT_ONCE = 30
 """Tombstones: three operations each, of the 128 that etcd takes."""
 
@@ -113,10 +115,11 @@ class EtcdClusters:
     def write_cluster(self, step: ClusterStep) -> ClusterOutcome:
         if not valid_name(step.name):
             return Impossible(step.name, "not a DNS-1123 name")
-        for _ in range(_TRIES):
+        for attempt in range(_TRIES):
             outcome = self._write_at_once(step)
             if outcome is not None:
                 return outcome
+            _pause(attempt)
         raise StoreUnavailable("etcd store: others write the same cluster all the time")
 
     def _write_at_once(self, step: ClusterStep) -> "ClusterOutcome | None":
@@ -162,7 +165,7 @@ class EtcdClusters:
 
     def add_receipts(self, name: str, receipts: Iterable[Receipt]) -> None:
         receipts = tuple(receipts)
-        for _ in range(_TRIES):
+        for attempt in range(_TRIES):
             key = _RECEIPTS + _bytes(name)
             held, live, dead = self._get(key, _RECORD + _bytes(name), _DELETED + _bytes(name))
             place = live or dead
@@ -182,6 +185,7 @@ class EtcdClusters:
             request.success.add().request_put.CopyFrom(rpc.PutRequest(key=key, value=text))
             if self._wire.write(request).succeeded:
                 return
+            _pause(attempt)
         raise StoreUnavailable("etcd store: others write the same receipts all the time")
 
     def _forget(self) -> None:
@@ -225,6 +229,11 @@ class EtcdClusters:
             request.success.add().request_range.key = key
         answer = self._wire.read(request)
         return [next(iter(response.response_range.kvs), None) for response in answer.responses]
+
+
+def _pause(attempt: int) -> None:
+    """So that those who write the same do not meet again; 1.3 s for all tries together."""
+    sleep(uniform(0.5, 1.5) * 0.005 * 2**attempt)  # noqa: S311
 
 
 def watch_requests(over: Event) -> "Iterator[Any]":

@@ -305,7 +305,7 @@ def test_in_the_background_a_port_that_is_taken_is_told_to_who_started_it(home):
         ended = home.run(TWISTD, f"--pidfile={pidfile}", "k3net", "--config", str(home.file))
     assert ended.returncode == 1
     assert f"Couldn't listen on 127.0.0.1:{home.api}" in ended.stderr
-    assert not pidfile.exists()
+    until(lambda: not pidfile.exists(), 4.0)
     assert "Couldn't listen on" in (home.folder / "twistd.log").read_text()
 
 
