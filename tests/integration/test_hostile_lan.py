@@ -73,7 +73,7 @@ def no_tracebacks(daemon) -> None:
 
 def test_instance_names_of_every_kind_are_refused_or_harmless(here, attacker):
     daemon = here.k3net(QUICK, node_name="here")
-    wait_for(lambda: daemon.ready("here"), 5, "the daemon")
+    wait_for(lambda: daemon.ready("here"), 15, "the daemon")
     labels = [
         "new\nline", "esc\x1b[31mape", 'quo"te', "it's", "../../etc/passwd", "a/b", "%s%n{0}", "nul\x00l", "-dash",
         "UPPER", "x" * 63, "ünïcode", "\u202egnp", "semi;colon", "<script>", "${jndi}", " ", "@",
@@ -91,7 +91,7 @@ def test_instance_names_of_every_kind_are_refused_or_harmless(here, attacker):
 
 def test_ports_and_addresses_that_no_peer_has_are_refused(here, attacker):
     daemon = here.k3net(QUICK, node_name="here")
-    wait_for(lambda: daemon.ready("here"), 5, "the daemon")
+    wait_for(lambda: daemon.ready("here"), 15, "the daemon")
     for i, address in enumerate(["127.0.0.1", "169.254.169.254", "224.0.0.1", "0.0.0.0", "10.77.0.2", "8.8.8.8"]):
         say(attacker, f"addr{i}", address=address, node=f"addr{i}", port="7946")
     say(attacker, "port0", srv=0, node="port0", port="0")
@@ -104,7 +104,7 @@ def test_ports_and_addresses_that_no_peer_has_are_refused(here, attacker):
 
 def test_a_controllers_node_is_never_touched_by_an_announcement_of_its_name(here, attacker):
     daemon = here.k3net(QUICK, node_name="here")
-    wait_for(lambda: Path(here.folder / "var" / "k3net.db").exists() and daemon.ready("here"), 5, "the daemon")
+    wait_for(lambda: Path(here.folder / "var" / "k3net.db").exists() and daemon.ready("here"), 15, "the daemon")
     put_foreign(here, CONTROLLERS)
     with listening(attacker):
         say(attacker, "controllers", node="controllers")
@@ -123,7 +123,7 @@ def test_a_controllers_node_is_never_touched_by_an_announcement_of_its_name(here
 def test_a_second_machine_with_a_known_name_is_an_alarm_and_changes_nothing(here, attacker, lab):
     honest = lab.host("honest", ipv4="10.77.0.3/16")
     daemon = here.k3net(QUICK, node_name="here")
-    wait_for(lambda: daemon.ready("here"), 5, "the daemon")
+    wait_for(lambda: daemon.ready("here"), 15, "the daemon")
     with listening(honest), listening(attacker):
         say(honest, "honest", address="10.77.0.3", node="honest")
         wait_for(lambda: daemon.ready("honest") == ("True", "PeerAlive"), 8, "Ready")
@@ -149,7 +149,7 @@ def served_first(*pids: int) -> Iterator[None]:
 
 def test_sixty_thousand_instances_in_five_seconds_hold_nothing_up(here, attacker):
     daemon = here.k3net(QUICK, node_name="here")
-    wait_for(lambda: Path(here.folder / "var" / "k3net.db").exists() and daemon.ready("here"), 5, "the daemon")
+    wait_for(lambda: Path(here.folder / "var" / "k3net.db").exists() and daemon.ready("here"), 15, "the daemon")
     put_foreign(here, CONTROLLERS)
     time.sleep(2)
     before = daemon.rss()
