@@ -240,7 +240,7 @@ class Agent(Service):
 
 
 def _failed(found: ConnectivityResult) -> bool:
-    return found.ping_status == "unreachable" or "closed" in found.port_status.values()
+    return found.ping_status == "unreachable" or "closed" in (found.port_status or {}).values()
 
 
 def _kept(failure: Any) -> Exception:

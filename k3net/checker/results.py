@@ -91,7 +91,7 @@ class Results:
 
     def take_service(self, client: Client, address: str, result: ConnectivityResult) -> None:
         """A report of the service test. ValueError for a duration that is none."""
-        ports = result.port_status.values()
+        ports = (result.port_status or {}).values()
         finding = ServiceFinding(
             service=result.target_ip,
             resolved=_resolved(result),
@@ -102,6 +102,7 @@ class Results:
         earlier = [f for f in known.findings if f.service == finding.service] if known is not None else []
         shown = msgspec.structs.replace(
             result,
+            port_status=result.port_status or {},
             source_ip=result.source_ip or address,
             latency=in_text(result.latency) or "0ns",
             test_duration=in_text(result.test_duration) or "0ns",

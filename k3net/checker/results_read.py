@@ -15,7 +15,7 @@ from k3net.checker.wire import BadResult, PairResult, Ports
 from k3net.model.matrix import Findings, mask_of
 
 _UNWRITTEN = Raw()
-_PORTS = msgspec.json.Decoder(Ports)
+_PORTS = msgspec.json.Decoder(Ports | None)
 
 
 class Cell(Struct, frozen=True, gc=False, omit_defaults=True):
@@ -139,7 +139,7 @@ def read(
 
 def ports_of(result: PairResult) -> "dict[str, str]":
     """Its `port_status`, read; msgspec.DecodeError."""
-    return _PORTS.decode(result.port_status)  # type: ignore[return-value]
+    return _PORTS.decode(result.port_status) or {}
 
 
 def _times(results: Sequence[PairResult], durations: Durations) -> "tuple[float, Counter[str | int]]":

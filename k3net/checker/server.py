@@ -105,7 +105,7 @@ class CheckerServer(Periodic):
         layer = _LAYER_OF[kind]
         source = self.registry.source(address, layer, now)
         try:
-            self.results.take(source, layer, address, report.results, now)
+            self.results.take(source, layer, address, report.results or (), now)
         except BadResult as error:
             raise InvalidRequest(str(error), error.field) from None
         if not forwarded:

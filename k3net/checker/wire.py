@@ -23,7 +23,7 @@ Reason = Annotated[str, Meta(max_length=120)]
 Time = Annotated[datetime, Meta(tz=True)]
 
 
-_PORTS_SCHEMA = schema(Ports)
+_PORTS_SCHEMA = schema(Ports | None)
 
 
 def _no_ports() -> Raw:
@@ -53,7 +53,7 @@ class ConnectivityResult(Struct, frozen=True, gc=False, omit_defaults=True, kw_o
     source_ip: Annotated[str, Meta(max_length=45)] = ""
     target_ip: Target
     ping_status: Ping = ""
-    port_status: Ports = {}
+    port_status: Ports | None = {}
     latency: LongDuration = ""
     test_duration: LongDuration = ""
     timestamp: Time | None = None
@@ -90,10 +90,10 @@ class PairResult(Struct, frozen=True, gc=False, omit_defaults=True, kw_only=True
 
 
 class Report(Struct, frozen=True, gc=False):
-    """A SentReport as the server reads it."""
+    """A SentReport as the server reads it. Go prints null for a list or map that has nothing: so does its client."""
 
     source_ip: Ip
-    results: Annotated[list[PairResult], Meta(max_length=MOST_RESULTS)]
+    results: Annotated[list[PairResult], Meta(max_length=MOST_RESULTS)] | None
 
 
 class ServiceReport(Struct, frozen=True, gc=False):

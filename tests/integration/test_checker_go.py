@@ -72,6 +72,21 @@ def report(i: int, dead: int = -1, **other: Any) -> "Iterator[tuple[str, dict[st
         yield f"test-results/{layer}", {"source_ip": f"10.244.{i}.7", "results": results}
 
 
+def test_what_go_prints_of_a_list_or_a_map_that_has_nothing_is_taken(client: go.Client) -> None:
+    client("heartbeat", beat(1))
+    client("heartbeat", beat(2))
+    client("test-results/hosts", {"source_ip": "10.244.1.7", "results": None})
+    gone = result(1, "10.0.0.2", "22", ping_status="unreachable", port_status=None)
+    client("test-results/hosts", {"source_ip": "10.244.1.7", "results": [result(1, "10.0.0.1", "22"), gone]})
+    client("test-results/service", {"source_ip": "10.244.1.7", "result": {**gone, "target_ip": "web.lab"}})
+    rows = client("test-results/hosts")["results"]["10.244.1.7"]
+    assert {target: (cell["ping"], cell["port_status"]) for target, cell in rows.items()} == {
+        "10.0.0.1": ("reachable", "open"),
+        "10.0.0.2": ("unreachable", ""),
+    }
+    assert client("test-results/service")["results"]["10.244.1.7"]["port_status"] == {}
+
+
 def test_a_go_client_beats_reports_and_reads_every_answer(client: go.Client) -> None:
     assert client("health")["status"] == "healthy"
     assert client.read("hosts", dict[str, Any]) == {"host_ips": [], "count": 0}
