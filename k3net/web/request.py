@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Sequence
 from http import HTTPStatus
-from io import BytesIO
 from typing import Any
 
 import msgspec
@@ -76,7 +75,6 @@ class Request(http.Request):
         return self.channel.peer
 
     def gotLength(self, length: "int | None") -> None:
-        self.content = BytesIO()
         self._body = []
 
     def handleContentChunk(self, data: bytes) -> None:
