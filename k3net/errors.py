@@ -94,3 +94,9 @@ class TooManyRequests(RequestError):
 
 class Unavailable(RequestError):
     status = 503
+
+
+def reason_and_place(error: Exception) -> tuple[str, str]:
+    """What msgspec says of a document, and the path in it that it means (`$.nodes[0].name`), or ""."""
+    reason, _, place = str(error).partition(" - at ")
+    return reason, place.strip("`")

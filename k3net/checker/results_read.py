@@ -12,6 +12,7 @@ from msgspec.structs import replace
 from k3net.checker.durations import LAN_BUCKETS, Durations
 from k3net.checker.registry import Registry
 from k3net.checker.wire import BadResult, PairResult, Ports
+from k3net.errors import reason_and_place
 from k3net.model.matrix import Findings, mask_of
 
 _UNWRITTEN = Raw()
@@ -202,8 +203,8 @@ def _port(result: PairResult, results: Sequence[PairResult]) -> str:
         ports = ports_of(result)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         at = next(at for at, one in enumerate(results) if one is result)
-        reason, _, inner = str(error).partition(" - at ")
-        raise BadResult(reason, f"$.results[{at}].port_status{inner.strip('`$')}") from None
+        reason, place = reason_and_place(error)
+        raise BadResult(reason, f"$.results[{at}].port_status{place.removeprefix('$')}") from None
     return ("closed" if "closed" in ports.values() else "open") if ports else ""
 
 

@@ -8,7 +8,7 @@ from urllib.parse import unquote_to_bytes
 
 import msgspec
 
-from k3net.errors import BadRequest, NotFound, RequestError, StoreUnavailable, Unavailable
+from k3net.errors import BadRequest, NotFound, RequestError, StoreUnavailable, Unavailable, reason_and_place
 
 JSON_TYPE = "application/json; charset=utf-8"
 TEXT_TYPE = "text/plain; charset=utf-8"
@@ -145,8 +145,7 @@ class Route:
         try:
             return msgspec.json.decode(raw, type=self.body)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-            message, _, at = str(error).partition(" - at ")
-            raise self.unfit(message, at.strip("`")) from None
+            raise self.unfit(*reason_and_place(error)) from None
 
 
 class Table:
