@@ -27,6 +27,10 @@ class Client:
     def stranger(self) -> bool:
         return not self.version
 
+    @property
+    def pod(self) -> "tuple[str, str]":
+        return self.namespace, self.pod_name
+
     def address(self, layer: str) -> str:
         """Its own as a target in this layer."""
         return self.node_ip if layer == "host" else self.pod_ip

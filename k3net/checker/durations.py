@@ -1,7 +1,7 @@
 """The durations in reports, remembered by how they were told, for they repeat."""
 
 from bisect import bisect_left
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 from msgspec.structs import replace
 
@@ -21,36 +21,29 @@ class Durations:
         self.seconds: dict[str | int, float] = {"": 0.0}
         self.bucket: dict[str | int, int] = {"": 0}
 
-    def learn(self, told: "Iterable[str]") -> None:
-        """Know these from now on; ValueError for one that is none."""
-        new = set(told)
-        if len(self.seconds) + len(new) > _MOST:
-            self._clear()
-        for text in new.difference(self.seconds):
-            seconds = read_duration(text)
-            self.seconds[text] = seconds
-            self.bucket[text] = bisect_left(LAN_BUCKETS, seconds)
-
     def in_texts(self, results: Sequence[PairResult]) -> "list[PairResult]":
         """The same, all durations as texts that are known from now on; BadResult for one that is none."""
-        texts = [
+        if len(self.seconds) + 2 * len(results) > _MOST:
+            self._clear()
+        return [
             replace(
                 result,
-                test_duration=self._text(result.test_duration, f"$.results[{at}].test_duration"),
-                latency=self._text(result.latency, f"$.results[{at}].latency"),
+                test_duration=self._known(result.test_duration, f"$.results[{at}].test_duration"),
+                latency=self._known(result.latency, f"$.results[{at}].latency"),
             )
             for at, result in enumerate(results)
         ]
-        self.learn([text for result in texts for text in (result.test_duration, result.latency)])  # type: ignore[misc]
-        return texts
 
-    def _text(self, raw: "str | int", field: str) -> str:
+    def _known(self, raw: "str | int", field: str) -> str:
         if isinstance(raw, str) and raw in self.seconds:
             return raw
         try:
-            return in_text(raw)
+            text = in_text(raw)
         except ValueError as error:
             raise BadResult(str(error), field) from None
+        self.seconds[text] = seconds = read_duration(text)
+        self.bucket[text] = bisect_left(LAN_BUCKETS, seconds)
+        return text
 
 
 def in_text(raw: "str | int") -> str:

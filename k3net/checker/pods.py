@@ -30,32 +30,30 @@ class Pods:
 
     def named(self, said: Heartbeat) -> "list[Client]":
         """Those of the name that is said."""
-        return list(self._of.get((said.namespace, said.pod_name), ()))
+        return list(self._of.get(said.pod, ()))
 
     def moved(self, said: Heartbeat, now: float) -> "list[Client]":
         """Those that a newcomer who says this name was until now; none when it is one that they replaced."""
         while self._moved and now - next(iter(self._moved.values())) >= self._window:
             self._moved.popitem(last=False)
-        name = (said.namespace, said.pod_name)
-        if self._moved.pop((name, (said.node_ip, said.pod_ip)), None) is not None:
+        if self._moved.pop((said.pod, (said.node_ip, said.pod_ip)), None) is not None:
             return []
         others = self.named(said)
         for other in others:
-            self._moved[name, (other.node_ip, other.pod_ip)] = now
+            self._moved[said.pod, (other.node_ip, other.pod_ip)] = now
         while len(self._moved) > _MOST_REMEMBERED:
             self._moved.popitem(last=False)
         return others
 
     def add(self, client: Client) -> None:
-        self._of.setdefault((client.namespace, client.pod_name), []).append(client)
+        self._of.setdefault(client.pod, []).append(client)
         self._count += 1
 
     def remove(self, client: Client) -> None:
-        name = (client.namespace, client.pod_name)
-        here = self._of[name]
+        here = self._of[client.pod]
         here.remove(client)
         if not here:
-            del self._of[name]
+            del self._of[client.pod]
         self._count -= 1
 
     def shared(self) -> "Iterator[tuple[Name, list[Client]]]":

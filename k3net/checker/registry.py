@@ -73,9 +73,8 @@ class Registry:
         The same addresses are the same client, begun anew when the pod is another.
         """
         client = self._same_place(said.node_ip, said.pod_ip)
-        pod = (said.namespace, said.pod_name)
         replaced: list[Client] = []
-        if client is None or (client.namespace, client.pod_name) != pod:
+        if client is None or client.pod != said.pod:
             replaced = self.pods.moved(said, now)
             for other in replaced:
                 self._remove(other)
@@ -84,7 +83,7 @@ class Registry:
                 replaced += gone
             else:
                 self.pods.remove(client)
-                client.namespace, client.pod_name = pod
+                client.namespace, client.pod_name = said.pod
                 client.version = 0
             self.pods.add(client)
         self._rename(client, said.node_name)
@@ -134,10 +133,11 @@ class Registry:
 
     def goodbye(self, said: Heartbeat) -> "list[Client]":
         """Forget who says so, and who they were."""
-        gone = [c for c in self.pods.named(said) if (c.node_ip, c.pod_ip) == (said.node_ip, said.pod_ip)]
-        for client in gone:
-            self._remove(client)
-        return gone
+        client = self._same_place(said.node_ip, said.pod_ip)
+        if client is None or client.pod != said.pod:
+            return []
+        self._remove(client)
+        return [client]
 
     def expire(self, now: float) -> "tuple[list[Client], list[Client]]":
         """Those that just fell silent, and those that are forgotten: strangers, replaced ones, and long silent ones."""
@@ -183,7 +183,7 @@ class Registry:
         for other in known[1:]:
             del self._heard[other]
         client.node_ip, client.pod_ip = said.node_ip, said.pod_ip
-        client.namespace, client.pod_name = said.namespace, said.pod_name
+        client.namespace, client.pod_name = said.pod
         client.name = ""
         if self._free:
             client.bit = heapq.heappop(self._free)
@@ -256,5 +256,5 @@ def _follows(said: Heartbeat, silent: Client) -> bool:
         silent.node_ip == said.node_ip
         or silent.pod_ip == said.pod_ip
         or silent.name == said.node_name
-        or (silent.namespace, silent.pod_name) == (said.namespace, said.pod_name)
+        or silent.pod == said.pod
     )

@@ -1,7 +1,7 @@
 """What agents and servers say to each other, field by field (spec/3-checker.md); ours beside it have defaults."""
 
 from datetime import datetime
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from msgspec import Meta, Raw, Struct, field
 from msgspec.json import schema
@@ -15,13 +15,9 @@ Ip = Annotated[str, Meta(min_length=2, max_length=45, pattern=r"^[0-9A-Fa-f.:]+$
 Name = Annotated[str, Meta(max_length=253, pattern=r"^[A-Za-z0-9._-]*$(?!\n)")]
 Count = Annotated[int, Meta(ge=0, le=1_000_000)]
 LongDuration = Annotated[str, Meta(max_length=40)] | Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)]
-Target = Annotated[str, Meta(min_length=1, max_length=253)]
 Ping = Literal["reachable", "unreachable", ""]
 Ports = Annotated[dict[Annotated[str, Meta(max_length=5)], Literal["open", "closed"]], Meta(max_length=16)]
-Loss = Annotated[float, Meta(ge=0, le=1)]
-Reason = Annotated[str, Meta(max_length=120)]
 Time = Annotated[datetime, Meta(tz=True)]
-
 
 _PORTS_SCHEMA = schema(Ports | None)
 
@@ -41,8 +37,25 @@ class Heartbeat(Struct, frozen=True, gc=False, omit_defaults=True):
     node_name: Name = ""
     goodbye: bool = False
 
+    @property
+    def pod(self) -> "tuple[str, str]":
+        return self.namespace, self.pod_name
 
-class ConnectivityResult(Struct, frozen=True, gc=False, omit_defaults=True, kw_only=True):
+
+class _Result(Struct, frozen=True, gc=False, omit_defaults=True, kw_only=True):
+    target_ip: Annotated[str, Meta(min_length=1, max_length=253)]
+    ping_status: Ping = ""
+    port_status: Any = None
+    latency: LongDuration = ""
+    test_duration: LongDuration = ""
+    timestamp: Time | None = None
+    loss: Annotated[float, Meta(ge=0, le=1)] | None = None
+    sent: Count = 0
+    received: Count = 0
+    reason: Annotated[str, Meta(max_length=120)] = ""
+
+
+class ConnectivityResult(_Result, frozen=True, gc=False, omit_defaults=True, kw_only=True):
     """One test of one target. Empty `ping_status` or `port_status`: not measured, and `reason` may say why.
 
     Durations are texts as Go prints them, or nanoseconds. Ours: of the packets `sent` so many were `received`, or else
@@ -51,16 +64,7 @@ class ConnectivityResult(Struct, frozen=True, gc=False, omit_defaults=True, kw_o
     """
 
     source_ip: Annotated[str, Meta(max_length=45)] = ""
-    target_ip: Target
-    ping_status: Ping = ""
     port_status: Ports | None = {}
-    latency: LongDuration = ""
-    test_duration: LongDuration = ""
-    timestamp: Time | None = None
-    loss: Loss | None = None
-    sent: Count = 0
-    received: Count = 0
-    reason: Reason = ""
     resolved: bool | None = None
 
 
@@ -71,22 +75,13 @@ class SentReport(Struct, frozen=True, gc=False):
     results: list[ConnectivityResult]
 
 
-class PairResult(Struct, frozen=True, gc=False, omit_defaults=True, kw_only=True):
+class PairResult(_Result, frozen=True, gc=False, omit_defaults=True, kw_only=True):
     """A ConnectivityResult as the server reads it, thousands at a time: no more of it than it needs.
 
     `port_status` is as it was written, still to be read as `Ports`: nearly all are written alike.
     """
 
-    target_ip: Target
-    ping_status: Ping = ""
     port_status: Annotated[Raw, Meta(extra_json_schema=_PORTS_SCHEMA)] = field(default_factory=_no_ports)
-    latency: LongDuration = ""
-    test_duration: LongDuration = ""
-    timestamp: Time | None = None
-    loss: Loss | None = None
-    sent: Count = 0
-    received: Count = 0
-    reason: Reason = ""
 
 
 class Report(Struct, frozen=True, gc=False):
